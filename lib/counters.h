@@ -1,0 +1,119 @@
+// Every counter of the dataplane: one table that feeds the workers, the command line, the metrics and the
+// documents. A counter's place in its enum is its index in shared memory; names never change once released.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace flowtap::lib {
+
+enum class Severity : std::uint8_t { info, warning, error };
+
+struct CounterInfo {
+    std::string_view name;
+    Severity severity;
+    std::string_view description;
+};
+
+/// Per port, as this process counts them (not the driver).
+enum class PortCounter : std::uint8_t {
+    rx_packets,
+    rx_bytes,
+    tx_packets,
+    tx_bytes,
+    tx_dropped,
+    count_,
+};
+
+inline constexpr std::array<CounterInfo, static_cast<std::size_t>(PortCounter::count_)> port_counters{{
+    {"rx-packets", Severity::info, "frames received"},
+    {"rx-bytes", Severity::info, "bytes received, without FCS"},
+    {"tx-packets", Severity::info, "frames sent"},
+    {"tx-bytes", Severity::info, "bytes sent, without FCS"},
+    {"tx-dropped", Severity::error, "frames that the transmit queue refused"},
+}};
+
+/// Per worker. The parse_* counters name why a frame was forwarded without a look at its taps; the copy_*
+/// counters name why a matched copy did not leave the box.
+enum class WorkerCounter : std::uint8_t {
+    parse_truncated,
+    parse_vlan_depth,
+    parse_not_ip,
+    parse_bad_ipv4,
+    parse_bad_ipv6,
+    parse_extension_headers,
+    parse_no_ports,
+    own_output,
+    matched_packets,
+    matched_bytes,
+    matches,
+    match_overflow,
+    copies_sent,
+    copy_no_buffer,
+    copy_too_big,
+    copy_no_route,
+    copy_no_sa,
+    copy_no_lease,
+    copy_sequence_end,
+    copy_seal_failed,
+    copy_tx_full,
+    count_,
+};
+
+inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter::count_)> worker_counters{{
+    {"parse-truncated", Severity::info, "frames that end inside a header; forwarded, not matched"},
+    {"parse-vlan-depth", Severity::info, "frames with more than 4 VLAN tags; forwarded, not matched"},
+    {"parse-not-ip", Severity::info, "frames that carry neither IPv4 nor IPv6; forwarded, not matched"},
+    {"parse-bad-ipv4", Severity::info, "frames with an impossible IPv4 header; forwarded, not matched"},
+    {"parse-bad-ipv6", Severity::info, "frames with an impossible IPv6 header; forwarded, not matched"},
+    {"parse-extension-headers", Severity::warning,
+     "IPv6 packets with more extension headers than the cap; matched on addresses only"},
+    {"parse-no-ports", Severity::info,
+     "packets whose port or ICMP fields are not in the frame (later fragments, short payloads); matched without"},
+    {"own-output", Severity::info, "frames of this box's own tunnels and encapsulations; never matched"},
+    {"matched-packets", Severity::info, "frames that matched at least one tap"},
+    {"matched-bytes", Severity::info, "layer-3 bytes of the frames that matched at least one tap"},
+    {"matches", Severity::info, "copies owed: one for each matching tap and content destination"},
+    {"match-overflow", Severity::error, "copies owed to taps beyond the most that one frame can match"},
+    {"copies-sent", Severity::info, "copies handed to the delivery port"},
+    {"copy-no-buffer", Severity::error, "copies lost: the copy pool was empty"},
+    {"copy-too-big", Severity::error, "copies lost: larger than the delivery port can send"},
+    {"copy-no-route", Severity::error, "copies lost: no delivery route to the content destination"},
+    {"copy-no-sa", Severity::error, "copies lost: the tunnel has no security association"},
+    {"copy-no-lease", Severity::error, "copies lost: the security association's counter lease ran out"},
+    {"copy-sequence-end", Severity::error, "copies lost: the security association's sequence numbers ran out"},
+    {"copy-seal-failed", Severity::error, "copies lost: the cipher refused the packet"},
+    {"copy-tx-full", Severity::error, "copies lost: the delivery port's transmit queue was full"},
+}};
+
+/// Per tap and worker: matched = copied + dropped (the causes are the worker's).
+enum class TapCounter : std::uint8_t {
+    matched_packets,
+    matched_bytes,
+    copies_sent,
+    copies_dropped,
+    count_,
+};
+
+inline constexpr std::array<CounterInfo, static_cast<std::size_t>(TapCounter::count_)> tap_counters{{
+    {"matched-packets", Severity::info, "frames that matched the tap"},
+    {"matched-bytes", Severity::info, "their layer-3 bytes"},
+    {"copies-sent", Severity::info, "copies handed to the delivery port, one for each content destination"},
+    {"copies-dropped", Severity::error, "copies lost, by whatever cause"},
+}};
+
+/// Per security association and worker.
+enum class SaCounter : std::uint8_t {
+    sealed_packets,
+    sealed_bytes,
+    count_,
+};
+
+inline constexpr std::array<CounterInfo, static_cast<std::size_t>(SaCounter::count_)> sa_counters{{
+    {"sealed-packets", Severity::info, "ESP packets sealed"},
+    {"sealed-bytes", Severity::info, "inner bytes sealed, before padding"},
+}};
+
+}  // namespace flowtap::lib

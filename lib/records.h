@@ -1,0 +1,188 @@
+// The records that cross between control and dataplane, and nothing else: fixed size, trivially copyable, versioned.
+//
+// Commands are staged in order and take effect together at `commit`: every worker sees all of a change or none of
+// it, and the completion with the commit's token says which. A reader copies a record out of shared memory before
+// it looks at it, and believes no count, index or length in it.
+//
+// Numbers are in host byte order (both ends run on one machine), addresses in network byte order.
+// Any change of layout raises layout_version: a unit test holds the layout's digest against it.
+#pragma once
+
+#include "lib/criterion.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace flowtap::lib {
+
+inline constexpr std::uint32_t layout_version = 1;
+
+inline constexpr std::size_t max_ports = 32;
+inline constexpr std::size_t max_workers = 64;
+inline constexpr std::size_t max_sas = 64;
+inline constexpr std::size_t max_destinations = 16;  ///< content destinations of one tap
+
+/// A tap's place in the dataplane and in the status region, chosen by control, < max-taps. It is used again only
+/// after the completion of its removal.
+enum class TapSlot : std::uint32_t {};
+/// A security association's place, chosen by control, < max_sas; the same rule of reuse.
+enum class SaSlot : std::uint32_t {};
+/// Names a tap for ever (the DTCP Criteria-ID): never used again for another tap.
+enum class TapId : std::uint64_t {};
+/// Pairs a commit with its completion.
+enum class Token : std::uint64_t {};
+
+enum class CommandKind : std::uint16_t {
+    none,
+    resync_begin,     ///< what follows, up to the commit, is the whole state: taps and SAs not named in it go
+    tap_begin,        ///< opens a tap; its term and destination records follow at once, in any order
+    tap_addresses,
+    tap_numbers,
+    tap_destination,
+    tap_remove,
+    sa_install,       ///< an SA that is there already with the same id keeps its counter
+    sa_lease,
+    sa_remove,
+    commit,
+};
+
+struct CommandHeader {
+    CommandKind kind = CommandKind::none;
+    std::uint16_t reserved = 0;
+    std::uint32_t slot = 0;  ///< TapSlot or SaSlot of the object that the record speaks of
+    std::uint64_t id = 0;    ///< TapId, or the SA's identity (never 0), or the commit's Token
+};
+
+struct TapBegin {
+    CommandHeader header;
+    Family family = Family::ipv4;
+    std::uint8_t destination_count = 0;  ///< 1..max_destinations
+    std::uint16_t term_count = 0;        ///< 0..max_terms, in all lists
+};
+
+/// Which list of the criterion the terms belong to.
+enum class Field : std::uint8_t {
+    source_address,
+    dest_address,
+    protocol,
+    source_port,
+    dest_port,
+    icmp_type,
+    icmp_code,
+};
+
+struct AddressRange {
+    std::array<std::uint8_t, 16> first{};
+    std::array<std::uint8_t, 16> last{};
+};
+
+struct TapAddresses {
+    static constexpr std::size_t capacity = 5;
+    CommandHeader header;
+    Field field = Field::source_address;
+    std::uint8_t count = 0;    ///< 1..capacity
+    std::uint8_t negated = 0;  ///< bit i: term i is negated
+    std::array<std::uint8_t, 5> reserved{};
+    std::array<AddressRange, capacity> terms{};
+};
+
+struct NumberRange {
+    std::uint16_t first = 0;
+    std::uint16_t last = 0;
+};
+
+struct TapNumbers {
+    static constexpr std::size_t capacity = 40;
+    CommandHeader header;
+    std::uint64_t negated = 0;  ///< bit i: term i is negated
+    Field field = Field::protocol;
+    std::uint8_t count = 0;     ///< 1..capacity
+    std::array<std::uint8_t, 6> reserved{};
+    std::array<NumberRange, capacity> terms{};
+};
+
+enum class Shim : std::uint8_t { raw };
+
+struct TapDestination {
+    CommandHeader header;
+    Family family = Family::ipv4;  ///< of both addresses
+    Shim shim = Shim::raw;
+    std::uint8_t ttl = 255;
+    std::uint8_t dscp = 0;         ///< 0..63
+    std::uint16_t dest_port = 0;
+    std::uint16_t source_port = 0;
+    std::array<std::uint8_t, 16> dest_address{};
+    std::array<std::uint8_t, 16> source_address{};
+};
+
+enum class Suite : std::uint8_t { aes_256_gcm_16 };
+
+/// A block of an SA's 64-bit counter, recorded durably by control before it is granted: [first, first + count).
+struct Lease {
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+};
+
+struct SaInstall {
+    static constexpr std::size_t key_capacity = 96;
+    CommandHeader header;          ///< id: control's identity of this key
+    Lease lease;
+    std::uint32_t spi = 0;
+    std::uint16_t tunnel = 0;      ///< index in the configuration's [[tunnel]] list
+    Suite suite = Suite::aes_256_gcm_16;
+    std::uint8_t key_size = 0;     ///< bytes of key in use, salt included (RFC 4106 section 8.1)
+    std::array<std::uint8_t, key_capacity> key{};
+};
+
+/// Extends the lease; first must be where the SA's lease ends.
+struct SaLease {
+    CommandHeader header;
+    Lease lease;
+};
+
+/// One slot of the command ring.
+struct CommandRecord {
+    alignas(8) std::array<std::byte, 192> bytes{};
+};
+
+enum class CompletionKind : std::uint16_t {
+    none,
+    committed,    ///< every worker has the whole change
+    refused,      ///< nothing of the change was applied
+    port_lost,    ///< slot: index of the port whose device disappeared
+    lease_low,    ///< slot: SaSlot; less than half of a block is left
+};
+
+/// Why a commit was refused.
+enum class Refusal : std::uint16_t {
+    none,
+    malformed_record,
+    unknown_slot,
+    slot_in_use,
+    table_full,
+    bad_key,
+    bad_lease,
+    no_memory,
+};
+
+/// One slot of the completion ring.
+struct CompletionRecord {
+    CompletionKind kind = CompletionKind::none;
+    Refusal refusal = Refusal::none;
+    std::uint32_t slot = 0;   ///< of the object that was refused, or that the event speaks of
+    std::uint64_t id = 0;     ///< the commit's Token
+    std::array<std::uint64_t, 6> reserved{};
+};
+
+template <typename Record>
+concept CommandBody = std::is_trivially_copyable_v<Record> && std::is_standard_layout_v<Record> &&
+                      sizeof(Record) <= sizeof(CommandRecord) && alignof(Record) <= alignof(CommandRecord);
+
+static_assert(CommandBody<CommandHeader> && CommandBody<TapBegin> && CommandBody<TapAddresses> &&
+              CommandBody<TapNumbers> && CommandBody<TapDestination> && CommandBody<SaInstall> &&
+              CommandBody<SaLease>);
+static_assert(sizeof(CompletionRecord) == 64 && std::is_trivially_copyable_v<CompletionRecord>);
+
+}  // namespace flowtap::lib

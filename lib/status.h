@@ -1,0 +1,83 @@
+// The live counters of the status region: the dataplane writes, control reads at any moment.
+//
+// Thread safety: every counter has one writer (a worker, or the manager where the comment says so) that stores
+// with relaxed order; readers load with relaxed order and sum over workers. A sum is never torn, but two counters
+// read one after the other may be of two moments. No field says whose traffic was counted: slots only.
+#pragma once
+
+#include "lib/counters.h"
+#include "lib/records.h"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace flowtap::lib {
+
+using Counter = std::atomic<std::uint64_t>;
+static_assert(Counter::is_always_lock_free && sizeof(Counter) == 8);
+
+/// Adds without a locked instruction: for the counter's one writer.
+inline void add(Counter& counter, std::uint64_t amount) {
+    counter.store(counter.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+}
+
+template <typename Index>
+struct alignas(64) CounterSet {
+    std::array<Counter, static_cast<std::size_t>(Index::count_)> values;
+
+    Counter& operator[](Index index) { return values[static_cast<std::size_t>(index)]; }
+    const Counter& operator[](Index index) const { return values[static_cast<std::size_t>(index)]; }
+};
+
+using PortCounters = CounterSet<PortCounter>;
+using WorkerCounters = CounterSet<WorkerCounter>;
+using SaCounters = CounterSet<SaCounter>;
+
+/// Per tap and worker; half a cache line, so that two taps share one. Zeroed by the manager before the slot is
+/// used again.
+struct alignas(32) TapCounters {
+    std::array<Counter, static_cast<std::size_t>(TapCounter::count_)> values;
+
+    Counter& operator[](TapCounter index) { return values[static_cast<std::size_t>(index)]; }
+    const Counter& operator[](TapCounter index) const { return values[static_cast<std::size_t>(index)]; }
+};
+
+/// What one worker writes; no other thread does.
+struct WorkerStatus {
+    WorkerCounters counters;
+    std::array<PortCounters, max_ports> ports;
+    std::array<SaCounters, max_sas> sas;
+    alignas(64) Counter busy_cycles;  ///< TSC cycles of polls that received something
+    Counter idle_cycles;              ///< TSC cycles of the others
+    Counter heartbeat;                ///< grows while the worker polls
+    Counter lcore;                    ///< written once at start
+};
+
+enum class DataplaneState : std::uint64_t { starting, waiting_for_taps, forwarding, stopping };
+
+/// What the manager writes.
+struct ManagerStatus {
+    alignas(64) Counter state;  ///< DataplaneState
+    Counter heartbeat;          ///< grows at least every 100 ms
+    Counter taps;               ///< live taps
+    Counter sas;                ///< live security associations
+    Counter commits;            ///< applied
+    Counter refusals;
+    std::array<Counter, max_ports> link_up;  ///< 1 or 0, by port index
+    std::array<Counter, max_ports> link_mbps;
+    std::array<Counter, max_ports> driver_missed;    ///< frames lost in the device before a worker saw them
+    std::array<Counter, max_ports> driver_no_mbuf;   ///< frames lost because the receive pool was empty
+    std::array<Counter, max_sas> sa_next;            ///< the SA's next counter value
+    std::array<Counter, max_sas> sa_lease_end;
+};
+
+/// The status block at the head of the status region's counters. TapCounters[worker][slot] follow it; where, the
+/// reader computes from its own configuration, and never from what the region says.
+struct Status {
+    ManagerStatus manager;
+    std::array<WorkerStatus, max_workers> workers;
+};
+
+}  // namespace flowtap::lib
