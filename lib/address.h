@@ -1,7 +1,7 @@
 // IP addresses, prefixes and MAC addresses as values.
 //
-// Addresses are kept in network byte order, left-aligned in 16 bytes: an IPv4 address fills bytes 0..3 and the
-// rest are zero. Within one family the lexicographic order of the bytes is therefore the numeric order.
+// Addresses are kept in network byte order, left-aligned in 16 bytes: an IPv4 address fills bytes 0..3 and
+// the rest are zero. Within one family the lexicographic order of the bytes is therefore the numeric order.
 #pragma once
 
 #include <array>
@@ -29,8 +29,8 @@ struct IpAddress {
 };
 
 struct Prefix {
-    IpAddress address;          ///< host bits are zero
-    std::uint8_t length = 0;    ///< bits, at most 32 or 128
+    IpAddress address;        ///< host bits are zero
+    std::uint8_t length = 0;  ///< bits, at most 32 or 128
 
     auto operator<=>(const Prefix&) const = default;
 };

@@ -1,8 +1,8 @@
 // The one configuration file (TOML), read by every process of the box.
 //
-// load() checks everything that can be checked without a device: unknown keys, types, ranges, names that must be
-// there or must be unique, overlapping routes. Every error says file, line, column, what was found and what would
-// be right, and all errors of a file are reported together. Ownership: plain values.
+// load() checks everything that can be checked without a device: unknown keys, types, ranges, names that must
+// be there or must be unique, overlapping routes. Every error says file, line, column, what was found and
+// what would be right, and all errors of a file are reported together. Ownership: plain values.
 #pragma once
 
 #include "lib/address.h"
@@ -30,16 +30,17 @@ struct ConfigError {
 std::string to_string(const ConfigError& error);
 
 struct DataplaneConfig {
-    std::vector<std::uint32_t> workers;      ///< cores, one worker on each; not empty, no duplicate
-    std::optional<std::uint32_t> manager;    ///< core of the manager thread; unset: any core that is no worker's
+    std::vector<std::uint32_t> workers;  ///< cores, one worker on each; not empty, no duplicate
+    std::optional<std::uint32_t>
+        manager;  ///< core of the manager thread; unset: any core that is no worker's
     std::uint32_t max_taps = 1'048'576;
-    std::uint32_t memory_mib = 512;          ///< for buffers
-    bool huge_pages = true;                  ///< false: ordinary pages (slower)
-    std::uint32_t mtu = 1518;                ///< largest frame without FCS, 64..9216
-    std::uint32_t buffers = 16'384;          ///< frames in the receive pool of a worker
-    std::uint32_t copy_buffers = 16'384;     ///< copies in the copy pool of a worker
-    std::uint32_t queue_size = 1024;         ///< descriptors of a queue; a power of two
-    double wait_for_control = 2.0;           ///< seconds that the first frame waits for the taps to be restored
+    std::uint32_t memory_mib = 512;       ///< for buffers
+    bool huge_pages = true;               ///< false: ordinary pages (slower)
+    std::uint32_t mtu = 1518;             ///< largest frame without FCS, 64..9216
+    std::uint32_t buffers = 16'384;       ///< frames in the receive pool of a worker
+    std::uint32_t copy_buffers = 16'384;  ///< copies in the copy pool of a worker
+    std::uint32_t queue_size = 1024;      ///< descriptors of a queue; a power of two
+    double wait_for_control = 2.0;        ///< seconds that the first frame waits for the taps to be restored
 };
 
 struct PortConfig {
@@ -56,7 +57,7 @@ struct WireConfig {
 struct DeliveryConfig {
     std::uint16_t port = 0;  ///< index in ports
     std::vector<Prefix> addresses;
-    MacAddress next_hop{};   ///< where the delivery port sends
+    MacAddress next_hop{};     ///< where the delivery port sends
     std::uint32_t mtu = 1500;  ///< largest IP packet on the delivery port, 576..9198
 };
 
@@ -70,7 +71,8 @@ struct TunnelConfig {
 /// Longest prefix wins; two routes never share a prefix.
 struct RouteConfig {
     Prefix prefix;
-    std::optional<std::uint16_t> tunnel;  ///< index in tunnels; unset: in clear, where the operator wrote clear = true
+    std::optional<std::uint16_t>
+        tunnel;  ///< index in tunnels; unset: in clear, where the operator wrote clear = true
 };
 
 /// A content destination that an ADD may name without giving its addresses.
@@ -84,21 +86,21 @@ struct DestinationConfig {
 };
 
 struct SourceConfig {
-    std::string name;                        ///< the Csource-ID
-    std::filesystem::path key_file;          ///< the HMAC key: the file's bytes without a final line end
-    std::vector<std::string> users;          ///< system accounts that may speak as it; default: the one of its name
-    std::vector<Prefix> destinations;        ///< where it may deliver
+    std::string name;                  ///< the Csource-ID
+    std::filesystem::path key_file;    ///< the HMAC key: the file's bytes without a final line end
+    std::vector<std::string> users;    ///< system accounts that may speak as it; default: the one of its name
+    std::vector<Prefix> destinations;  ///< where it may deliver
     std::uint32_t max_criteria = 10'000;
 };
 
 struct ControlConfig {
-    std::filesystem::path run_dir = "/run/flowtap";          ///< sockets
-    std::filesystem::path state_dir = "/var/lib/flowtap";    ///< counter leases
-    std::string user = "flowtap-control";                    ///< account that the control process runs as
+    std::filesystem::path run_dir = "/run/flowtap";        ///< sockets
+    std::filesystem::path state_dir = "/var/lib/flowtap";  ///< counter leases
+    std::string user = "flowtap-control";                  ///< account that the control process runs as
 };
 
 struct SshConfig {
-    std::vector<IpAddress> listen;                 ///< default: every address
+    std::vector<IpAddress> listen;  ///< default: every address
     std::uint16_t port = 32001;
     std::vector<Prefix> access;                    ///< clients that may connect; empty: all
     std::uint16_t connection_limit = 75;           ///< 1..250 established sessions

@@ -71,7 +71,8 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
     {"parse-extension-headers", Severity::warning,
      "IPv6 packets with more extension headers than the cap; matched on addresses only"},
     {"parse-no-ports", Severity::info,
-     "packets whose port or ICMP fields are not in the frame (later fragments, short payloads); matched without"},
+     "packets whose port or ICMP fields are not in the frame (later fragments, short payloads); matched "
+     "without"},
     {"own-output", Severity::info, "frames of this box's own tunnels and encapsulations; never matched"},
     {"matched-packets", Severity::info, "frames that matched at least one tap"},
     {"matched-bytes", Severity::info, "layer-3 bytes of the frames that matched at least one tap"},
@@ -83,7 +84,8 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
     {"copy-no-route", Severity::error, "copies lost: no delivery route to the content destination"},
     {"copy-no-sa", Severity::error, "copies lost: the tunnel has no security association"},
     {"copy-no-lease", Severity::error, "copies lost: the security association's counter lease ran out"},
-    {"copy-sequence-end", Severity::error, "copies lost: the security association's sequence numbers ran out"},
+    {"copy-sequence-end", Severity::error,
+     "copies lost: the security association's sequence numbers ran out"},
     {"copy-seal-failed", Severity::error, "copies lost: the cipher refused the packet"},
     {"copy-tx-full", Severity::error, "copies lost: the delivery port's transmit queue was full"},
 }};

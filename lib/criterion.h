@@ -1,9 +1,9 @@
 // What one tap matches: the filter elements of a DTCP ADD, compiled to inclusive ranges.
 //
 // A list matches a value when (it has no positive term, or a positive term matches) and no negated term
-// matches (draft-cavuto-dtcp-03). An empty list is a wildcard. Ports apply to TCP, UDP, SCTP, UDP-Lite and DCCP,
-// ICMP type and code to ICMP and ICMPv6: a criterion that names them matches no other protocol, and no packet
-// whose header does not reach them.
+// matches (draft-cavuto-dtcp-03). An empty list is a wildcard. Ports apply to TCP, UDP, SCTP, UDP-Lite and
+// DCCP, ICMP type and code to ICMP and ICMPv6: a criterion that names them matches no other protocol, and no
+// packet whose header does not reach them.
 #pragma once
 
 #include "lib/address.h"

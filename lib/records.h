@@ -1,8 +1,9 @@
-// The records that cross between control and dataplane, and nothing else: fixed size, trivially copyable, versioned.
+// The records that cross between control and dataplane, and nothing else: fixed size, trivially copyable,
+// versioned.
 //
-// Commands are staged in order and take effect together at `commit`: every worker sees all of a change or none of
-// it, and the completion with the commit's token says which. A reader copies a record out of shared memory before
-// it looks at it, and believes no count, index or length in it.
+// Commands are staged in order and take effect together at `commit`: every worker sees all of a change or
+// none of it, and the completion with the commit's token says which. A reader copies a record out of shared
+// memory before it looks at it, and believes no count, index or length in it.
 //
 // Numbers are in host byte order (both ends run on one machine), addresses in network byte order.
 // Any change of layout raises layout_version: a unit test holds the layout's digest against it.
@@ -24,8 +25,8 @@ inline constexpr std::size_t max_workers = 64;
 inline constexpr std::size_t max_sas = 64;
 inline constexpr std::size_t max_destinations = 16;  ///< content destinations of one tap
 
-/// A tap's place in the dataplane and in the status region, chosen by control, < max-taps. It is used again only
-/// after the completion of its removal.
+/// A tap's place in the dataplane and in the status region, chosen by control, < max-taps. It is used again
+/// only after the completion of its removal.
 enum class TapSlot : std::uint32_t {};
 /// A security association's place, chosen by control, < max_sas; the same rule of reuse.
 enum class SaSlot : std::uint32_t {};
@@ -36,13 +37,13 @@ enum class Token : std::uint64_t {};
 
 enum class CommandKind : std::uint16_t {
     none,
-    resync_begin,     ///< what follows, up to the commit, is the whole state: taps and SAs not named in it go
-    tap_begin,        ///< opens a tap; its term and destination records follow at once, in any order
+    resync_begin,  ///< what follows, up to the commit, is the whole state: taps and SAs not named in it go
+    tap_begin,     ///< opens a tap; its term and destination records follow at once, in any order
     tap_addresses,
     tap_numbers,
     tap_destination,
     tap_remove,
-    sa_install,       ///< an SA that is there already with the same id keeps its counter
+    sa_install,  ///< an SA that is there already with the same id keeps its counter
     sa_lease,
     sa_remove,
     commit,
@@ -98,7 +99,7 @@ struct TapNumbers {
     CommandHeader header;
     std::uint64_t negated = 0;  ///< bit i: term i is negated
     Field field = Field::protocol;
-    std::uint8_t count = 0;     ///< 1..capacity
+    std::uint8_t count = 0;  ///< 1..capacity
     std::array<std::uint8_t, 6> reserved{};
     std::array<NumberRange, capacity> terms{};
 };
@@ -110,7 +111,7 @@ struct TapDestination {
     Family family = Family::ipv4;  ///< of both addresses
     Shim shim = Shim::raw;
     std::uint8_t ttl = 255;
-    std::uint8_t dscp = 0;         ///< 0..63
+    std::uint8_t dscp = 0;  ///< 0..63
     std::uint16_t dest_port = 0;
     std::uint16_t source_port = 0;
     std::array<std::uint8_t, 16> dest_address{};
@@ -119,7 +120,8 @@ struct TapDestination {
 
 enum class Suite : std::uint8_t { aes_256_gcm_16 };
 
-/// A block of an SA's 64-bit counter, recorded durably by control before it is granted: [first, first + count).
+/// A block of an SA's 64-bit counter, recorded durably by control before it is granted: [first, first +
+/// count).
 struct Lease {
     std::uint64_t first = 0;
     std::uint64_t count = 0;
@@ -127,12 +129,12 @@ struct Lease {
 
 struct SaInstall {
     static constexpr std::size_t key_capacity = 96;
-    CommandHeader header;          ///< id: control's identity of this key
+    CommandHeader header;  ///< id: control's identity of this key
     Lease lease;
     std::uint32_t spi = 0;
-    std::uint16_t tunnel = 0;      ///< index in the configuration's [[tunnel]] list
+    std::uint16_t tunnel = 0;  ///< index in the configuration's [[tunnel]] list
     Suite suite = Suite::aes_256_gcm_16;
-    std::uint8_t key_size = 0;     ///< bytes of key in use, salt included (RFC 4106 section 8.1)
+    std::uint8_t key_size = 0;  ///< bytes of key in use, salt included (RFC 4106 section 8.1)
     std::array<std::uint8_t, key_capacity> key{};
 };
 
@@ -149,10 +151,10 @@ struct CommandRecord {
 
 enum class CompletionKind : std::uint16_t {
     none,
-    committed,    ///< every worker has the whole change
-    refused,      ///< nothing of the change was applied
-    port_lost,    ///< slot: index of the port whose device disappeared
-    lease_low,    ///< slot: SaSlot; less than half of a block is left
+    committed,  ///< every worker has the whole change
+    refused,    ///< nothing of the change was applied
+    port_lost,  ///< slot: index of the port whose device disappeared
+    lease_low,  ///< slot: SaSlot; less than half of a block is left
 };
 
 /// Why a commit was refused.
@@ -171,8 +173,8 @@ enum class Refusal : std::uint16_t {
 struct CompletionRecord {
     CompletionKind kind = CompletionKind::none;
     Refusal refusal = Refusal::none;
-    std::uint32_t slot = 0;   ///< of the object that was refused, or that the event speaks of
-    std::uint64_t id = 0;     ///< the commit's Token
+    std::uint32_t slot = 0;  ///< of the object that was refused, or that the event speaks of
+    std::uint64_t id = 0;    ///< the commit's Token
     std::array<std::uint64_t, 6> reserved{};
 };
 

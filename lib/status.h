@@ -1,8 +1,9 @@
 // The live counters of the status region: the dataplane writes, control reads at any moment.
 //
-// Thread safety: every counter has one writer (a worker, or the manager where the comment says so) that stores
-// with relaxed order; readers load with relaxed order and sum over workers. A sum is never torn, but two counters
-// read one after the other may be of two moments. No field says whose traffic was counted: slots only.
+// Thread safety: every counter has one writer (a worker, or the manager where the comment says so) that
+// stores with relaxed order; readers load with relaxed order and sum over workers. A sum is never torn, but
+// two counters read one after the other may be of two moments. No field says whose traffic was counted: slots
+// only.
 #pragma once
 
 #include "lib/counters.h"
@@ -35,8 +36,8 @@ using PortCounters = CounterSet<PortCounter>;
 using WorkerCounters = CounterSet<WorkerCounter>;
 using SaCounters = CounterSet<SaCounter>;
 
-/// Per tap and worker; half a cache line, so that two taps share one. Zeroed by the manager before the slot is
-/// used again.
+/// Per tap and worker; half a cache line, so that two taps share one. Zeroed by the manager before the slot
+/// is used again.
 struct alignas(32) TapCounters {
     std::array<Counter, static_cast<std::size_t>(TapCounter::count_)> values;
 
@@ -67,14 +68,14 @@ struct ManagerStatus {
     Counter refusals;
     std::array<Counter, max_ports> link_up;  ///< 1 or 0, by port index
     std::array<Counter, max_ports> link_mbps;
-    std::array<Counter, max_ports> driver_missed;    ///< frames lost in the device before a worker saw them
-    std::array<Counter, max_ports> driver_no_mbuf;   ///< frames lost because the receive pool was empty
-    std::array<Counter, max_sas> sa_next;            ///< the SA's next counter value
+    std::array<Counter, max_ports> driver_missed;   ///< frames lost in the device before a worker saw them
+    std::array<Counter, max_ports> driver_no_mbuf;  ///< frames lost because the receive pool was empty
+    std::array<Counter, max_sas> sa_next;           ///< the SA's next counter value
     std::array<Counter, max_sas> sa_lease_end;
 };
 
-/// The status block at the head of the status region's counters. TapCounters[worker][slot] follow it; where, the
-/// reader computes from its own configuration, and never from what the region says.
+/// The status block at the head of the status region's counters. TapCounters[worker][slot] follow it; where,
+/// the reader computes from its own configuration, and never from what the region says.
 struct Status {
     ManagerStatus manager;
     std::array<WorkerStatus, max_workers> workers;
