@@ -45,7 +45,9 @@ struct DataplaneConfig {
 
 struct PortConfig {
     std::string name;
-    std::string device;  ///< a PCI address, or a DPDK vdev string such as "net_af_packet0,iface=eth1"
+    std::string device;      ///< a PCI address, or a DPDK vdev string such as "net_af_packet0,iface=eth1"
+    std::uint32_t line = 0;  ///< where `device` stands in the file, from 1: that it is unusable shows later
+    std::uint32_t column = 0;
 };
 
 struct WireConfig {

@@ -59,6 +59,7 @@ enum class WorkerCounter : std::uint8_t {
     copy_sequence_end,
     copy_seal_failed,
     copy_tx_full,
+    copy_port_lost,
     count_,
 };
 
@@ -88,6 +89,7 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
      "copies lost: the security association's sequence numbers ran out"},
     {"copy-seal-failed", Severity::error, "copies lost: the cipher refused the packet"},
     {"copy-tx-full", Severity::error, "copies lost: the delivery port's transmit queue was full"},
+    {"copy-port-lost", Severity::error, "copies lost: the delivery port's device has disappeared"},
 }};
 
 /// Per tap and worker: matched = copied + dropped (the causes are the worker's).

@@ -53,7 +53,9 @@ struct WorkerStatus {
     alignas(64) Counter busy_cycles;  ///< TSC cycles of polls that received something
     Counter idle_cycles;              ///< TSC cycles of the others
     Counter heartbeat;                ///< grows while the worker polls
-    Counter lcore;                    ///< written once at start
+    Counter lcore;                    ///< the core of the configuration; written once at start
+    Counter sampled_frames;           ///< frames of the polls that were timed: one in many, to cost nothing
+    Counter sampled_cycles;           ///< TSC cycles of those polls, from after receive to after send
 };
 
 enum class DataplaneState : std::uint64_t { starting, waiting_for_taps, forwarding, stopping };
