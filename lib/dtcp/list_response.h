@@ -1,0 +1,68 @@
+// The answer to LIST (dtcp.md section 8): entries in one consistent snapshot, none split over two messages.
+#pragma once
+
+#include "lib/dtcp/auth.h"
+#include "lib/dtcp/message.h"
+#include "lib/dtcp/time.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace flowtap::lib::dtcp {
+
+/// Unset timeouts are those that the criterion does not have.
+struct ListStatistics {
+    std::optional<std::uint32_t> remaining_idle;   ///< seconds
+    std::optional<std::uint32_t> remaining_total;  ///< seconds
+    std::optional<std::uint64_t> remaining_packets;
+    std::optional<std::uint64_t> remaining_bytes;
+    std::uint64_t average_bandwidth = 0;  ///< bit/s over 10 s
+    std::uint64_t matching_packets = 0;
+    std::uint64_t matching_bytes = 0;
+    std::uint64_t num_refresh = 0;
+    std::optional<Timestamp> last_refresh;
+};
+
+/// Views: read while the entry is written.
+struct ListEntry {
+    std::uint64_t criteria_id = 0;
+    std::string_view csource_id;
+    std::string_view csource_address;  ///< empty: not written
+    std::string_view cdest_ids;        ///< in DTCP's syntax, as given: a list
+    Timestamp added;
+    std::optional<std::string_view> given;  ///< AddRequest::given, where criteria were asked for
+    std::optional<ListStatistics> statistics;
+};
+
+class ListWriter {
+  public:
+    /// `total`: entries of the whole answer. `limit`: bytes of a message (1,400 on UDP; SIZE_MAX: all in one,
+    /// on SSH); an entry that is larger by itself still goes out, alone in its message.
+    ListWriter(Version version, std::uint64_t seq, Timestamp now, std::uint64_t total, std::size_t limit,
+               Hmac& key);
+
+    void add(const ListEntry& entry);
+
+    /// The whole messages, each signed, in order; without an entry one message that has none.
+    std::vector<std::string> finish() &&;
+
+  private:
+    void close();
+
+    Version version_;
+    std::uint64_t seq_;
+    Timestamp now_;
+    std::uint64_t total_;
+    std::size_t limit_;
+    Hmac& key_;
+    std::uint64_t written_ = 0;
+    std::string head_;
+    std::string body_;
+    std::vector<std::string> messages_;
+};
+
+}  // namespace flowtap::lib::dtcp
