@@ -1,0 +1,44 @@
+// The outer IP header of a tunnel: a template made once for an SA, completed for each packet.
+//
+// IPv4: no options, DF clear, ID from the SA's counter, checksum computed. IPv6: flow label 0. ECN is copied
+// from the inner header (RFC 6040 section 4.1, normal mode); so is DSCP (RFC 4301 section 5.1.2), unless one
+// is given.
+#pragma once
+
+#include "crypto/esp.h"
+#include "lib/address.h"
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+namespace flowtap::crypto {
+
+class OuterHeader {
+  public:
+    /// Both addresses are of one family. `dscp`: 0..63, or unset to copy the inner packet's.
+    OuterHeader(const lib::IpAddress& local, const lib::IpAddress& remote, std::uint8_t ttl,
+                std::optional<std::uint8_t> dscp);
+
+    std::size_t size() const { return size_; }
+    lib::Family family() const { return size_ == ipv4_header_size ? lib::Family::ipv4 : lib::Family::ipv6; }
+
+    /// Largest payload (from the ESP header on) that the length field can express.
+    std::size_t largest_payload() const {
+        return size_ == ipv4_header_size ? std::size_t{65'535} - ipv4_header_size : std::size_t{65'535};
+    }
+
+    /// Writes size() bytes to `place`. `payload`: bytes that follow, at most largest_payload(). `inner_ds`:
+    /// the inner packet's DS field and ECN, as in IPv4's second byte. `identification`: IPv4's ID.
+    void write(std::uint8_t* place, std::size_t payload, std::uint8_t inner_ds,
+               std::uint16_t identification) const;
+
+  private:
+    std::array<std::uint8_t, ipv6_header_size> template_{};
+    std::size_t size_;
+    std::uint32_t sum_ = 0;     ///< IPv4: of the template's 16-bit words, not folded
+    std::uint8_t copied_bits_;  ///< of the inner DS field
+    std::uint8_t fixed_bits_;   ///< of the outer one
+};
+
+}  // namespace flowtap::crypto
