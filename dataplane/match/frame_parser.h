@@ -1,0 +1,35 @@
+// From frames to headers: Ethernet, VLAN tags (IEEE 802.1Q, 802.1ad), IPv4 (RFC 791) with options, IPv6 (RFC
+// 8200) with extension headers, ports of TCP, UDP, SCTP, UDP-Lite and DCCP, type and code of ICMP and ICMPv6.
+//
+// Nothing is read beyond Frame::readable, every loop has a cap, and every byte that decides is checked
+// against the packet's own length first: a header that lies in the Ethernet padding is not there. Fragments:
+// the first one has ports, later ones never do. Payloads of tunnels are not looked into.
+//
+// Thread safety: pure functions.
+#pragma once
+
+#include "dataplane/match/headers.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace flowtap::dataplane::match {
+
+inline constexpr std::size_t max_vlan_tags = 4;
+inline constexpr std::size_t max_extension_headers = 8;
+inline constexpr std::size_t max_extension_bytes = 512;  ///< all extension headers of a packet together
+
+struct Frame {
+    const std::uint8_t* data = nullptr;  ///< the destination MAC address; may be null when readable is 0
+    std::uint32_t readable = 0;          ///< contiguous bytes at data; with chained buffers, of the first one
+    std::uint32_t length = 0;            ///< bytes of the whole frame without FCS, at least readable
+};
+
+/// Parses up to max_burst frames (more are left out: count says how many were taken).
+void parse_burst(std::span<const Frame> frames, HeaderBurst& burst) noexcept;
+
+/// The same for one frame.
+Headers parse_frame(const Frame& frame) noexcept;
+
+}  // namespace flowtap::dataplane::match

@@ -1,0 +1,115 @@
+// What the parser yields for one frame and for a burst: everything a tap can name, as plain numbers.
+//
+// A burst is kept twice: the addresses of IPv4 frames side by side, so that the prefilter loads sixteen
+// frames with one instruction, and one cache line a frame with the rest, which only the frames that the
+// prefilter lets pass are asked for. Bit i of every mask speaks of frame i.
+//
+// Thread safety: plain data, owned by one worker.
+#pragma once
+
+#include "lib/address.h"
+#include "lib/counters.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace flowtap::dataplane::match {
+
+/// Most frames in one burst: one bit of a mask each.
+inline constexpr std::size_t max_burst = 64;
+
+/// How far the parser came. Up to `extension_headers` the frame is matched on what is known of it; from
+/// `truncated` on it is forwarded without a look at the taps.
+enum class Verdict : std::uint8_t {
+    ok,
+    no_ports,           ///< ports or ICMP fields are not in the frame: later fragments, short payloads
+    extension_headers,  ///< IPv6 headers beyond the caps or the packet's end: only the addresses are known
+    truncated,          ///< the frame ends before the packet does, or inside a header
+    vlan_depth,         ///< more than max_vlan_tags
+    not_ip,
+    bad_ipv4,  ///< version, header length or total length impossible
+    bad_ipv6,  ///< version impossible
+};
+
+constexpr bool matchable(Verdict verdict) {
+    return verdict <= Verdict::extension_headers;
+}
+
+/// The worker's counter of the verdict; none for `ok`.
+constexpr std::optional<lib::WorkerCounter> counter_of(Verdict verdict) {
+    using enum lib::WorkerCounter;
+    switch (verdict) {
+        case Verdict::ok:
+            return std::nullopt;
+        case Verdict::no_ports:
+            return parse_no_ports;
+        case Verdict::extension_headers:
+            return parse_extension_headers;
+        case Verdict::truncated:
+            return parse_truncated;
+        case Verdict::vlan_depth:
+            return parse_vlan_depth;
+        case Verdict::not_ip:
+            return parse_not_ip;
+        case Verdict::bad_ipv4:
+            return parse_bad_ipv4;
+        case Verdict::bad_ipv6:
+            return parse_bad_ipv6;
+    }
+    return std::nullopt;
+}
+
+/// Headers::protocol where it is not known; no criterion names it.
+inline constexpr std::uint16_t unknown_protocol = 0x100;
+
+/// Bits of Headers::flags.
+namespace flag {
+inline constexpr std::uint8_t ports = 1;           ///< source_port and dest_port are set
+inline constexpr std::uint8_t icmp = 2;            ///< icmp_type and icmp_code are set
+inline constexpr std::uint8_t first_fragment = 4;  ///< offset 0, more to come
+inline constexpr std::uint8_t later_fragment = 8;  ///< offset not 0: never has ports or ICMP fields
+}  // namespace flag
+
+/// One frame. Addresses and the fields from l3_length on mean something only where matchable(verdict).
+struct alignas(64) Headers {
+    std::array<std::uint8_t, 16> source;  ///< network byte order, left-aligned, IPv4 padded with zeros
+    std::array<std::uint8_t, 16> dest;    ///< likewise
+    std::uint32_t
+        l3_length;  ///< bytes of the IP packet by its own length field: Ethernet padding is not in it
+    std::uint16_t l3_offset;  ///< from the frame's first byte to the IP header
+    std::uint16_t l4_offset;  ///< from the frame's first byte to what follows the IP and extension headers;
+                              ///< may be where the packet ends; 0 where the protocol is not known
+    std::uint16_t source_port;  ///< host byte order; 0 without flag::ports
+    std::uint16_t dest_port;    ///< likewise
+    std::uint16_t protocol;     ///< the header at l4_offset (IANA protocol number), or unknown_protocol
+    std::uint8_t icmp_type;     ///< 0 without flag::icmp
+    std::uint8_t icmp_code;     ///< likewise
+    Verdict verdict;
+    lib::Family family;
+    std::uint8_t flags;
+    std::uint8_t vlan_tags;    ///< 0..max_vlan_tags
+    std::uint16_t outer_vlan;  ///< TCI of the first tag, host byte order; 0 without one
+    std::uint16_t inner_vlan;  ///< TCI of the last tag, host byte order; 0 without one
+};
+static_assert(sizeof(Headers) == 64);
+
+struct HeaderBurst {
+    std::uint32_t count = 0;   ///< frames
+    std::uint64_t ipv4 = 0;    ///< frames to be matched, by family; parse_burst sets them, and a caller may
+    std::uint64_t ipv6 = 0;    ///< clear the bits of frames that must not be matched (see exclude)
+    std::uint64_t uneven = 0;  ///< frames whose verdict is not ok: the ones to be counted
+    /// Addresses of IPv4 frames as numbers in host byte order; for other frames any value.
+    alignas(64) std::array<std::uint32_t, max_burst> source4;
+    alignas(64) std::array<std::uint32_t, max_burst> dest4;
+    std::array<Headers, max_burst> headers;
+};
+
+/// Takes a frame out of what classify looks at; for frames of the box's own tunnels.
+inline void exclude(HeaderBurst& burst, std::size_t frame) {
+    burst.ipv4 &= ~(std::uint64_t{1} << frame);
+    burst.ipv6 &= ~(std::uint64_t{1} << frame);
+}
+
+}  // namespace flowtap::dataplane::match
