@@ -68,7 +68,7 @@ struct SecretFileRules {
 };
 
 /// The whole content of a regular file, checked on the opened descriptor, never buffered elsewhere. The error
-/// names the file, what is wrong with it and what would be right.
+/// says what is wrong and what would be right; naming the file is left to the caller.
 std::expected<SecretBytes, std::string> read_secret_file(const std::filesystem::path& file,
                                                          const SecretFileRules& rules = {});
 
