@@ -82,17 +82,20 @@ class CommandReader {
     };
 
     Refusal stage(const CommandRecord& record, const CommandHeader& header);
+    Refusal begin_resync(const CommandHeader& header);
     Refusal begin_tap(const CommandRecord& record);
     Refusal add_addresses(const CommandRecord& record);
     Refusal add_numbers(const CommandRecord& record);
     Refusal add_destination(const CommandRecord& record);
+    Refusal close_tap_if_complete();
     Refusal remove_tap(const CommandHeader& header);
+    Refusal check_sa(const CommandHeader& header) const;
     Refusal install_sa(const CommandRecord& record);
     Refusal extend_lease(const CommandRecord& record);
     Refusal remove_sa(const CommandHeader& header);
-    bool belongs_to_open_tap(const CommandHeader& header) const;
-    Refusal add_change(Change change);
-    Refusal close_tap_if_complete();
+    template <typename Kind>
+    Refusal add_change(Kind&& change);
+    void refuse(Refusal refusal, std::uint32_t slot);
     Batch end_batch(Token token);
 
     std::uint32_t max_taps_;

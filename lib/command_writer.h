@@ -24,14 +24,15 @@ class CommandBatch {
     void resync_begin();
 
     /// The headers of the destinations are filled in here. Refuses, adding nothing, what the dataplane would
-    /// refuse: an id of 0, no destination or too many, too many terms, an address of another family than its
-    /// criterion's or with first above last, a protocol or ICMP number above 255.
+    /// refuse (lib/command_rules.h): an id of 0, no destination or too many, too many terms, values out of
+    /// range.
     std::expected<void, std::string> add_tap(TapSlot slot, TapId id, const Criterion& criterion,
                                              std::span<const TapDestination> destinations);
     void remove_tap(TapSlot slot, TapId id);
 
-    /// The record's header is filled in here. key_id names the key for ever and is never 0.
-    void install_sa(SaSlot slot, std::uint64_t key_id, SaInstall install);
+    /// The record's header is filled in here, its key is the caller's to wipe. key_id names the key for ever
+    /// and is never 0.
+    void install_sa(SaSlot slot, std::uint64_t key_id, const SaInstall& install);
     void extend_lease(SaSlot slot, std::uint64_t key_id, Lease lease);
     void remove_sa(SaSlot slot, std::uint64_t key_id);
 

@@ -20,9 +20,10 @@
 // hangs is told by its heartbeat (lib/heartbeat.h, CommandBlock::heartbeat, ManagerStatus::heartbeat), which
 // the caller watches and acts on.
 //
-// No threads and no event loop: wait until fd() is readable, then call poll() until it returns nothing. No
-// call blocks unless it says for how long. Thread safety: one thread at a time. The regions must outlive the
-// link.
+// No threads and no event loop: when fd() is readable, or as often as the caller likes, call poll(). It does
+// a bounded piece of work and returns at most one event; while there is more to do, fd() stays readable. (A
+// peer can send without end: do not call it until it is empty, but a few times a turn.) No call blocks unless
+// it says for how long. Thread safety: one thread at a time. The regions must outlive the link.
 #pragma once
 
 #include "lib/file_descriptor.h"
@@ -100,7 +101,7 @@ class LinkServer {
     /// Ends the link and removes the socket file.
     ~LinkServer();
 
-    /// Readable when poll() has something to say (an epoll descriptor; level-triggered).
+    /// Readable when poll() has something to do (an epoll descriptor; level-triggered).
     int fd() const;
 
     /// The next event, or nothing.
@@ -149,7 +150,7 @@ class LinkClient {
     LinkClient& operator=(LinkClient&&) noexcept;
     ~LinkClient();
 
-    /// Readable when poll() has something to say.
+    /// Readable when poll() has something to do (level-triggered). -1 when the link is over.
     int fd() const;
 
     /// The next event, or nothing.

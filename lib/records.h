@@ -61,6 +61,7 @@ struct TapBegin {
     Family family = Family::ipv4;
     std::uint8_t destination_count = 0;  ///< 1..max_destinations
     std::uint16_t term_count = 0;        ///< 0..max_terms, in all lists
+    std::uint32_t reserved = 0;
 };
 
 /// Which list of the criterion the terms belong to.
@@ -178,8 +179,10 @@ struct CompletionRecord {
     std::array<std::uint64_t, 6> reserved{};
 };
 
+/// Without padding: nothing of the writer's memory leaks into the ring.
 template <typename Record>
 concept CommandBody = std::is_trivially_copyable_v<Record> && std::is_standard_layout_v<Record> &&
+                      std::has_unique_object_representations_v<Record> &&
                       sizeof(Record) <= sizeof(CommandRecord) && alignof(Record) <= alignof(CommandRecord);
 
 static_assert(CommandBody<CommandHeader> && CommandBody<TapBegin> && CommandBody<TapAddresses> &&
