@@ -53,9 +53,9 @@ inline constexpr std::array<lib::CounterInfo, static_cast<std::size_t>(SealVerdi
 /// What became of one ESP packet that was to be opened, in the order of the checks (RFC 4303 section 3.4).
 enum class OpenVerdict : std::uint8_t {
     opened,
+    wrong_spi,        ///< of another SA
     truncated,        ///< shorter than header, IV, trailer and ICV
     misaligned,       ///< the ciphertext does not end on a 4-byte boundary (RFC 4303 section 2.4)
-    wrong_spi,        ///< of another SA
     zero_sequence,    ///< sequence number 0, which no sender uses without a wrap (RFC 4303 section 3.3.3)
     replayed,         ///< seen before
     too_old,          ///< left of the replay window
@@ -70,9 +70,9 @@ enum class OpenVerdict : std::uint8_t {
 
 inline constexpr std::array<lib::CounterInfo, static_cast<std::size_t>(OpenVerdict::count_)> open_verdicts{{
     {"opened", lib::Severity::info, "packets opened"},
+    {"open-wrong-spi", lib::Severity::warning, "packets refused: no such SPI"},
     {"open-truncated", lib::Severity::warning, "packets refused: too short for ESP"},
     {"open-misaligned", lib::Severity::warning, "packets refused: ciphertext not a multiple of 4 bytes"},
-    {"open-wrong-spi", lib::Severity::warning, "packets refused: no such SPI"},
     {"open-zero-sequence", lib::Severity::warning, "packets refused: sequence number 0"},
     {"open-replayed", lib::Severity::warning, "packets refused: sequence number seen before"},
     {"open-too-old", lib::Severity::warning, "packets refused: sequence number left of the replay window"},

@@ -32,6 +32,7 @@ class InboundSa {
     lib::Spi spi() const { return spi_; }
     const KeySchedule& key() const { return key_; }
     std::optional<ReplayWindow>& window() { return window_; }
+    const std::optional<ReplayWindow>& window() const { return window_; }
 
   private:
     InboundSa(const InboundParameters& parameters, KeySchedule key);

@@ -1,0 +1,65 @@
+#include "crypto/outer_header.h"
+
+#include "crypto/big_endian.h"
+
+#include <cstring>
+
+namespace flowtap::crypto {
+namespace {
+
+constexpr std::uint8_t ecn_bits = 0x03;
+constexpr std::size_t checksum_offset = 10;
+
+/// The one's complement sum folded to 16 bits (RFC 1071).
+std::uint16_t fold(std::uint32_t sum) {
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<std::uint16_t>(sum);
+}
+
+}  // namespace
+
+OuterHeader::OuterHeader(const lib::IpAddress& local, const lib::IpAddress& remote, std::uint8_t ttl,
+                         std::optional<std::uint8_t> dscp)
+    : size_(local.family == lib::Family::ipv4 ? ipv4_header_size : ipv6_header_size),
+      copied_bits_(dscp ? ecn_bits : std::uint8_t{0xff}),
+      fixed_bits_(static_cast<std::uint8_t>(dscp.value_or(0) << 2)) {
+    std::uint8_t* const bytes = template_.data();
+    if (local.family == lib::Family::ipv4) {
+        bytes[0] = 0x45;
+        bytes[8] = ttl;
+        bytes[9] = static_cast<std::uint8_t>(NextHeader::esp);
+        std::memcpy(bytes + 12, local.bytes.data(), 4);
+        std::memcpy(bytes + 16, remote.bytes.data(), 4);
+        for (std::size_t i = 0; i < ipv4_header_size; i += 2) {
+            sum_ += load_big_endian<std::uint16_t>(bytes + i);
+        }
+    } else {
+        bytes[0] = 0x60;
+        bytes[6] = static_cast<std::uint8_t>(NextHeader::esp);
+        bytes[7] = ttl;
+        std::memcpy(bytes + 8, local.bytes.data(), 16);
+        std::memcpy(bytes + 24, remote.bytes.data(), 16);
+    }
+}
+
+void OuterHeader::write(std::uint8_t* place, std::size_t payload, std::uint8_t inner_ds,
+                        std::uint16_t identification) const {
+    const auto ds = static_cast<std::uint8_t>((inner_ds & copied_bits_) | fixed_bits_);
+    if (size_ == ipv4_header_size) {
+        const auto length = static_cast<std::uint16_t>(ipv4_header_size + payload);
+        std::memcpy(place, template_.data(), ipv4_header_size);
+        place[1] = ds;
+        store_big_endian(place + 2, length);
+        store_big_endian(place + 4, identification);
+        const std::uint32_t sum = sum_ + ds + length + identification;
+        store_big_endian(place + checksum_offset, static_cast<std::uint16_t>(~fold(sum)));
+    } else {
+        std::memcpy(place, template_.data(), ipv6_header_size);
+        place[0] = static_cast<std::uint8_t>(0x60 | ds >> 4);
+        place[1] = static_cast<std::uint8_t>(ds << 4);
+        store_big_endian(place + 4, static_cast<std::uint16_t>(payload));
+    }
+}
+
+}  // namespace flowtap::crypto
