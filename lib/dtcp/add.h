@@ -52,8 +52,17 @@ struct InterfaceName {
 
 enum class InterfaceDirection : std::uint8_t { any, input, output };
 
+/// X-MD-Intercept-Id for the mirror header (delivery.md): up to 16 hex digits beyond leading zeros.
+struct InterceptId {
+    std::uint64_t value = 0;
+    bool short_form = false;  ///< written with at most 8 digits: 4 bytes
+
+    bool operator==(const InterceptId&) const = default;
+};
+
 struct AddRequest {
     std::vector<Cdest> cdests;  ///< 1..max_cdests, no id twice
+    std::string cdest_ids;      ///< the list as given, for LIST
     Criterion criterion;
     bool is_static = false;
     bool send_async = false;
@@ -68,7 +77,7 @@ struct AddRequest {
     std::string place_line;  ///< the VRF or interface line, for a 901 about a name that is not configured
     bool layer2 = false;     ///< X-JTap-Filter-Family: ccc: whole frames of the named interfaces
 
-    std::optional<std::uint64_t> intercept_id;        ///< X-MD-Intercept-Id, the first hex digit is the top
+    std::optional<InterceptId> intercept_id;
     std::optional<std::string> subscriber_interface;  ///< X-Interface-Id
     std::optional<IpAddress> subscriber_address;      ///< X-IP-Addr: both directions of it
 

@@ -15,10 +15,16 @@ std::optional<std::string> unescape(std::string_view value);
 /// The same test without building the result.
 bool escapes_are_valid(std::string_view value);
 
-/// Any bytes as one part of a value: unescape(escape(x)) == x, and no byte of the result is a delimiter.
-/// Escaped are control characters, `\`, the delimiters `,` `!` `-` `*`, bytes that are not valid UTF-8, and
-/// white space at the ends. `-` is a delimiter in ranges only, so it is left alone unless `ranges` is set.
-std::string escape(std::string_view bytes, bool ranges = false);
+/// Any bytes as a whole value: unescape(escape(x)) == x. Escaped are control characters, `\`, bytes that are
+/// not valid UTF-8, and white space at the ends.
+std::string escape(std::string_view bytes);
+
+/// The same for one entry of a list: `,`, `*` and a leading `!` are escaped too.
+std::string escape_entry(std::string_view bytes);
+
+/// Escapes only what no line may hold: control characters and bytes that are not valid UTF-8. What is escaped
+/// already stays as it is.
+std::string escape_line(std::string_view line);
 
 /// Valid by RFC 3629: no overlong form, surrogate or number beyond U+10FFFF.
 bool is_utf8(std::string_view bytes);

@@ -9,12 +9,16 @@
 
 namespace flowtap::lib::dtcp {
 
-/// The lists keep their order, and one term an entry: CIDR, half-open ranges and `*` become inclusive ranges.
-/// An element that is missing is an empty list. The family is that of the addresses, or X-JTap-IP-Version's,
-/// or IPv4. 432 with the line: unreadable or out of range, a reversed range, an empty entry, mixed families,
-/// IPv6 in versions 0.5 and 0.6, more than max_terms terms in all lists (counted before anything is
-/// allocated), ports with a protocol list that excludes every port protocol, ICMP type or code with one that
-/// excludes ICMP (of the family), ports together with ICMP type or code. 501 with the line: an
+/// One term an entry, in the order given: CIDR, half-open ranges and `*` become inclusive ranges. An
+/// element that is missing is an empty list. So is one that says `*`: where `*` stands among the positive
+/// entries, none of them restricts anything and all of them go. (Real clients write `Source-Port: *` beside
+/// `Protocol: 1`: it does not name ports.) The family is that of the addresses and X-IP-Addr, or
+/// X-JTap-IP-Version's, or IPv4.
+///
+/// 432 with the line: unreadable or out of range, a reversed range, an empty entry, host bits set in a
+/// prefix, mixed families, IPv6 in versions 0.5 and 0.6, more than max_terms entries in all lists (counted
+/// before anything is allocated), ports with a protocol list that excludes every port protocol, ICMP type or
+/// code with one that excludes ICMP and ICMPv6, ports together with ICMP. 501 with the line: an
 /// X-JTap-IP-Version that is not ipv4 or ipv6.
 std::expected<Criterion, Failure> parse_filter(const Request& request);
 

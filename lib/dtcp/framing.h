@@ -37,13 +37,14 @@ class Splitter {
     std::expected<std::optional<std::string_view>, FramingError> next(std::string_view& input);
 
     /// Bytes kept of a message that has not ended; at most the limit.
-    std::size_t pending() const { return kept_.size(); }
+    std::size_t pending() const { return handed_out_ ? 0 : kept_.size(); }
 
   private:
     /// What the current line holds so far.
     enum class Line : std::uint8_t { blank, blank_cr, text };
 
-    bool take(std::string_view& input, std::size_t& used);
+    /// Part of one line, without its LF.
+    void look_at(std::string_view part);
 
     std::size_t limit_;
     std::string kept_;

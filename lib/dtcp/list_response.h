@@ -3,7 +3,7 @@
 
 #include "lib/dtcp/auth.h"
 #include "lib/dtcp/message.h"
-#include "lib/dtcp/time.h"
+#include "lib/dtcp/timestamp.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -24,7 +24,7 @@ struct ListStatistics {
     std::uint64_t matching_packets = 0;
     std::uint64_t matching_bytes = 0;
     std::uint64_t num_refresh = 0;
-    std::optional<Timestamp> last_refresh;
+    std::optional<Timestamp> last_refresh;  ///< or when it was added; unset: not written
 };
 
 /// Views: read while the entry is written.
@@ -40,8 +40,9 @@ struct ListEntry {
 
 class ListWriter {
   public:
-    /// `total`: entries of the whole answer. `limit`: bytes of a message (1,400 on UDP; SIZE_MAX: all in one,
-    /// on SSH); an entry that is larger by itself still goes out, alone in its message.
+    /// `total`: entries of the whole answer: add() is called that many times before finish(). `limit`: bytes
+    /// of a message (1,400 on UDP; SIZE_MAX: all in one, on SSH); an entry that is larger by itself still
+    /// goes out, alone in its message.
     ListWriter(Version version, std::uint64_t seq, Timestamp now, std::uint64_t total, std::size_t limit,
                Hmac& key);
 
@@ -53,15 +54,15 @@ class ListWriter {
   private:
     void close();
 
-    Version version_;
-    std::uint64_t seq_;
-    Timestamp now_;
+    bool numbered_;  ///< CRITERIA-NUM and -COUNT in each entry; 0.5 has NUM-CRITERIA in the last message
+                     ///< instead
     std::uint64_t total_;
     std::size_t limit_;
     Hmac& key_;
     std::uint64_t written_ = 0;
-    std::string head_;
-    std::string body_;
+    std::string head_;     ///< what every message starts with
+    std::string message_;  ///< the one being written
+    std::string entry_;    ///< kept for its memory
     std::vector<std::string> messages_;
 };
 

@@ -6,7 +6,7 @@
 #include "lib/dtcp/auth.h"
 #include "lib/dtcp/code.h"
 #include "lib/dtcp/message.h"
-#include "lib/dtcp/time.h"
+#include "lib/dtcp/timestamp.h"
 
 #include <cstdint>
 #include <span>

@@ -9,7 +9,7 @@
 #include "lib/dtcp/code.h"
 #include "lib/dtcp/message.h"
 #include "lib/dtcp/name.h"
-#include "lib/dtcp/time.h"
+#include "lib/dtcp/timestamp.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +18,9 @@
 #include <string_view>
 
 namespace flowtap::lib::dtcp {
+
+/// Bytes of an offending line that are repeated at most, so that an answer fits a datagram.
+inline constexpr std::size_t max_repeated = 8 * 1024;
 
 /// Appends to a message. Whatever is given, the result is one well-formed message: nothing can add a line.
 class MessageWriter {
@@ -30,8 +33,6 @@ class MessageWriter {
     MessageWriter& value(Name name, std::string_view value);
     MessageWriter& number(Name name, std::uint64_t number);
     MessageWriter& time(Name name, Timestamp time);
-    /// Lines that are well-formed already, each with its line end (AddRequest::given).
-    MessageWriter& lines(std::string_view lines);
     /// Repeats a line of the request; bytes that no line may hold are escaped. An empty one is not written.
     MessageWriter& repeat(std::string_view line);
 
