@@ -1,0 +1,77 @@
+// The IP and UDP headers in front of a copy, prepared once for a content destination and completed for each
+// copy (shared/delivery.md, shim `raw`): IP | UDP | original packet from its IP header on.
+//
+// IPv4: DF clear, the ID counts up, UDP checksum 0 (RFC 768). IPv6: UDP checksum computed (RFC 8200
+// section 8.1). What is longer than the tunnel or link can carry leaves as IP fragments (RFC 791 section 3.2,
+// RFC 8200 section 4.5), each of which opens by itself.
+#pragma once
+
+#include "lib/address.h"
+#include "lib/records.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace flowtap::dataplane {
+
+inline constexpr std::size_t ipv4_header = 20;
+inline constexpr std::size_t ipv6_header = 40;
+inline constexpr std::size_t fragment_header = 8;
+inline constexpr std::size_t udp_header = 8;
+/// The most that write_piece puts in front of the original packet.
+inline constexpr std::size_t largest_encapsulation = ipv6_header + fragment_header + udp_header;
+
+struct Encapsulation {
+    std::array<std::uint8_t, ipv6_header + udp_header>
+        headers{};          ///< IP, then UDP; lengths, ID, checksums zero
+    std::uint32_t sum = 0;  ///< of the words that a checksum covers and that are the same in every copy
+    lib::Family family = lib::Family::ipv4;
+
+    std::size_t ip_size() const { return family == lib::Family::ipv4 ? ipv4_header : ipv6_header; }
+    /// Bytes in front of an unfragmented copy.
+    std::size_t size() const { return ip_size() + udp_header; }
+};
+
+Encapsulation make_encapsulation(const lib::TapDestination& destination);
+
+/// One copy's datagram, before it is cut.
+struct Datagram {
+    std::uint32_t body_length = 0;     ///< of the original packet; with the headers at most 65,535
+    std::uint16_t body_sum = 0;        ///< rte_raw_cksum of the original packet; IPv6 only
+    std::uint32_t identification = 0;  ///< IPv4 uses its low 16 bits
+};
+
+/// A part of the datagram's IP payload (UDP header and original packet).
+struct Piece {
+    std::uint32_t offset = 0;  ///< bytes; a multiple of 8
+    std::uint32_t length = 0;  ///< bytes
+    bool more = false;         ///< another piece follows
+
+    bool whole() const { return offset == 0 && !more; }
+    /// Where in the original packet the piece's part of it starts, and how long that is.
+    std::uint32_t body_offset() const {
+        return offset == 0 ? 0 : offset - static_cast<std::uint32_t>(udp_header);
+    }
+    std::uint32_t body_length() const {
+        return offset == 0 ? length - static_cast<std::uint32_t>(udp_header) : length;
+    }
+};
+
+/// The piece that starts at `offset`, such that its IP packet is at most `largest` bytes; `largest` leaves
+/// room for 8 bytes of payload at least.
+Piece next_piece(const Encapsulation& encapsulation, const Datagram& datagram, std::uint32_t offset,
+                 std::uint32_t largest);
+
+/// How many pieces that makes.
+std::uint32_t count_pieces(const Encapsulation& encapsulation, const Datagram& datagram,
+                           std::uint32_t largest);
+
+/// Bytes that write_piece writes.
+std::size_t header_size(const Encapsulation& encapsulation, const Piece& piece);
+
+/// Writes the headers of the piece to `place`; its part of the original packet belongs right behind them.
+void write_piece(const Encapsulation& encapsulation, const Datagram& datagram, const Piece& piece,
+                 std::uint8_t* place);
+
+}  // namespace flowtap::dataplane

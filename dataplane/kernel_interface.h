@@ -1,0 +1,19 @@
+// What the dataplane asks the kernel about a network interface that one of its devices stands on.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace flowtap::dataplane {
+
+/// The kernel's index of the interface in this network namespace; 0 if there is none of that name.
+unsigned interface_index(const std::string& name);
+
+/// Largest layer-3 packet of the interface.
+std::optional<std::uint32_t> interface_mtu(const std::string& name);
+
+/// Raises the interface's MTU to at least `mtu` (CAP_NET_ADMIN); false, with errno, if the kernel refuses.
+bool raise_interface_mtu(const std::string& name, std::uint32_t mtu);
+
+}  // namespace flowtap::dataplane

@@ -1,0 +1,83 @@
+// One poll-mode worker: takes bursts from its lanes, looks up their taps, sends every frame on, then delivers
+// copies.
+//
+// Through traffic comes first. A frame leaves before any copy of it is made; a matched frame's buffer is only
+// held (by its reference count) until its copies are sealed. Copies have a pool, a transmit queue and
+// counters of their own, so that their loss is never a frame's.
+//
+// Thread safety: everything in it is its own thread's; it shares Orders, the tap table, SAs and own flows
+// (each says how), and writes its WorkerStatus. No lock, allocation, exception, log or system call in the
+// loop.
+#pragma once
+
+#include "dataplane/burst.h"
+#include "dataplane/delivery.h"
+#include "dataplane/match/frame_parser.h"
+#include "dataplane/match/headers.h"
+#include "dataplane/match/quiescence.h"
+#include "dataplane/match/tap_table.h"
+#include "dataplane/own_flows.h"
+#include "dataplane/port.h"
+#include "lib/status.h"
+
+#include <rte_mbuf.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace flowtap::dataplane {
+
+/// What the manager tells all workers.
+enum class Order : std::uint8_t { wait, forward, stop };
+using Orders = std::atomic<Order>;
+
+/// One direction of a wire on the worker's own queues.
+struct WorkerLane {
+    const Port* rx = nullptr;
+    const Port* tx = nullptr;
+    std::uint16_t rx_queue = 0;
+    std::uint16_t tx_queue = 0;
+};
+
+class Worker {
+  public:
+    struct Parts {
+        const Orders& orders;
+        std::vector<WorkerLane> lanes;
+        const match::TapTable& taps;
+        const OwnFlows& own_flows;
+        match::Quiescence& quiescence;
+        std::uint32_t reader = 0;  ///< its id there
+        lib::WorkerStatus& status;
+    };
+
+    Worker(Parts parts, Delivery delivery);
+
+    /// Until Order::stop. Polls nothing before Order::forward.
+    void run();
+
+  private:
+    using Frames = std::span<rte_mbuf*>;
+
+    std::uint16_t serve(const WorkerLane& lane);
+    void parse(Frames frames);
+    void count_uneven();
+    void drop_own_output();
+    std::size_t hold(Frames frames);
+    void forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes);
+    void deliver(std::size_t held);
+
+    Parts parts_;
+    Delivery delivery_;
+    std::uint64_t polls_ = 0;
+    std::array<rte_mbuf*, burst_size> held_frames_{};     ///< matched, and sent on
+    std::array<std::uint8_t, burst_size> held_places_{};  ///< their places in the burst
+    std::array<match::Frame, burst_size> views_{};
+    match::HeaderBurst headers_{};
+    match::Matches matches_{};
+};
+
+}  // namespace flowtap::dataplane
