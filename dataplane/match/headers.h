@@ -78,9 +78,9 @@ struct alignas(64) Headers {
     std::array<std::uint8_t, 16> dest;    ///< likewise
     std::uint32_t
         l3_length;  ///< bytes of the IP packet by its own length field: Ethernet padding is not in it
-    std::uint16_t l3_offset;  ///< from the frame's first byte to the IP header
-    std::uint16_t l4_offset;  ///< from the frame's first byte to what follows the IP and extension headers;
-                              ///< may be where the packet ends; 0 where the protocol is not known
+    std::uint16_t l3_offset;    ///< from the frame's first byte to the IP header
+    std::uint16_t l4_offset;    ///< from the frame's first byte to what follows the IP and extension headers;
+                                ///< may be where the packet ends; 0 where the protocol is not known
     std::uint16_t source_port;  ///< host byte order; 0 without flag::ports
     std::uint16_t dest_port;    ///< likewise
     std::uint16_t protocol;     ///< the header at l4_offset (IANA protocol number), or unknown_protocol

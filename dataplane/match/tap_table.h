@@ -102,7 +102,7 @@ class TapTable {
     /// Makes the batch visible: every burst that begins after this sees all of it. Cannot fail.
     Period commit() noexcept;
     /// Every reader classifies with that commit, and no payload removed by it is in use.
-    bool live(Period commit) noexcept { return quiescence_.passed(commit); }
+    bool live(Period commit) noexcept;
     /// Forgets the batch.
     void rollback() noexcept;
     /// Unlinks and frees what no reader can see any more, at most `budget` steps of work; call it now and
@@ -127,7 +127,6 @@ class TapTable {
   private:
     struct State;
     std::unique_ptr<State> state_;
-    Quiescence& quiescence_;
 };
 
 }  // namespace flowtap::dataplane::match

@@ -1,0 +1,337 @@
+#include "dataplane/match/tap_index.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <functional>
+#include <new>
+#include <utility>
+
+namespace flowtap::dataplane::match {
+namespace {
+
+// Keys a bucket on average: the measured best between the filter's size in the caches and its false hits.
+constexpr std::uint32_t load = 4;
+constexpr std::uint32_t smallest = 16;  // buckets
+
+std::uint64_t cell_of(Entry& entry) {
+    const auto pointer = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&entry));
+    assert(pointer >> cell_tag_shift == 0);
+    return pointer | std::uint64_t{tag_of(entry.hash)} << cell_tag_shift;
+}
+
+// Calls visit(cell) for every cell of a bucket's chain until it returns true; whether it did.
+template <typename Chain, typename Visit>
+bool any_cell(Chain& bucket, Visit visit) {
+    for (auto& cell : bucket.cells) {
+        if (visit(cell)) {
+            return true;
+        }
+    }
+    for (OverflowLine* line = bucket.next.load(std::memory_order_relaxed); line != nullptr;
+         line = line->next.load(std::memory_order_relaxed)) {
+        for (Cell& cell : line->cells) {
+            if (visit(cell)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+template <typename Chain, typename Visit>
+void each_cell(Chain& bucket, Visit visit) {
+    any_cell(bucket, [&](auto& cell) {
+        visit(cell);
+        return false;
+    });
+}
+
+// The mask under which the bucket was numbered when it was split off.
+std::uint32_t mask_of(std::uint32_t bucket) {
+    return 2 * std::bit_floor(bucket) - 1;
+}
+
+void store_word(std::uint32_t& word, std::uint32_t value) {
+    std::atomic_ref(word).store(value, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+TapIndex::TapIndex(Memory& memory, std::uint64_t keys)
+    : memory_(memory),
+      capacity_(static_cast<std::uint32_t>(
+          std::bit_ceil(std::clamp<std::uint64_t>(keys, smallest * load, std::uint64_t{1} << 28)) / load)),
+      settled_(smallest),
+      sealed_(smallest),
+      size_(smallest) {
+    buckets_ = static_cast<Bucket*>(memory_.take(capacity_ * sizeof(Bucket), alignof(Bucket)));
+    words_ =
+        static_cast<std::uint32_t*>(memory_.take(2 * capacity_ * sizeof(std::uint32_t), alignof(Bucket)));
+    if (buckets_ == nullptr || words_ == nullptr) {
+        if (buckets_ != nullptr) {
+            memory_.give(buckets_, capacity_ * sizeof(Bucket), alignof(Bucket));
+        }
+        throw std::bad_alloc();
+    }
+    // The rest is built when the table grows into it: untouched, it costs no memory.
+    for (std::uint32_t bucket = 0; bucket < smallest; ++bucket) {
+        new (buckets_ + bucket) Bucket;
+        words_[2 * bucket] = 0;
+        words_[2 * bucket + 1] = 0;
+    }
+}
+
+TapIndex::~TapIndex() {
+    for (std::uint32_t bucket = 0; bucket < std::max(settled_, size()); ++bucket) {
+        free_lines(buckets_[bucket]);
+    }
+    for (OverflowLine*& list : {std::ref(retired_), std::ref(sealed_lines_)}) {
+        while (list != nullptr) {
+            free_line(std::exchange(list, list->next_retired));
+        }
+    }
+    memory_.give(buckets_, capacity_ * sizeof(Bucket), alignof(Bucket));
+    memory_.give(words_, 2 * capacity_ * sizeof(std::uint32_t), alignof(Bucket));
+}
+
+TapIndex::View TapIndex::view() const noexcept {
+    const std::uint32_t size = size_.load(std::memory_order_acquire);
+    return {.filter = {.words = words_, .size = size}, .buckets = buckets_, .mask = std::bit_ceil(size) - 1};
+}
+
+Bucket& TapIndex::home(std::uint32_t hash) const {
+    return buckets_[bucket_of(hash, size(), std::bit_ceil(size()) - 1)];
+}
+
+// Cells that stay in a bucket for old readers only are of hashes that live elsewhere: never found here.
+Cell* TapIndex::find(std::uint32_t hash) const {
+    Cell* found = nullptr;
+    any_cell(home(hash), [&](Cell& cell) {
+        const std::uint64_t value = cell.load(std::memory_order_relaxed);
+        if (value == 0 || tag_in(value) != tag_of(hash) || entry_in(value)->hash != hash) {
+            return false;
+        }
+        found = &cell;
+        return true;
+    });
+    return found;
+}
+
+Cell* TapIndex::find_free(Bucket& bucket) {
+    Cell* found = nullptr;
+    const auto is_free = [&](Cell& cell) {
+        found = &cell;
+        return cell.load(std::memory_order_relaxed) == 0;
+    };
+    if (any_cell(bucket, is_free)) {
+        return found;
+    }
+    void* const memory = memory_.take(sizeof(OverflowLine), alignof(OverflowLine));
+    if (memory == nullptr) {
+        return nullptr;
+    }
+    auto* const line = new (memory) OverflowLine;
+    line->next.store(bucket.next.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    bucket.next.store(line, std::memory_order_release);
+    return line->cells.data();
+}
+
+bool TapIndex::insert(Entry& entry) noexcept {
+    entry.previous = nullptr;
+    if (Cell* const cell = find(entry.hash); cell != nullptr) {
+        Entry* const head = entry_in(cell->load(std::memory_order_relaxed));
+        entry.next.store(head, std::memory_order_relaxed);
+        head->previous = &entry;
+        cell->store(cell_of(entry), std::memory_order_release);
+        return true;
+    }
+    Bucket& bucket = home(entry.hash);
+    Cell* const cell = find_free(bucket);
+    if (cell == nullptr) {
+        return false;
+    }
+    entry.next.store(nullptr, std::memory_order_relaxed);
+    const std::uint16_t tag = tag_of(entry.hash);
+    std::uint32_t& word = words_[2 * (&bucket - buckets_) + (tag & 1)];
+    store_word(word, word | filter_bits(tag));
+    cell->store(cell_of(entry), std::memory_order_release);
+    ++keys_;
+    adapt();
+    return true;
+}
+
+void TapIndex::unlink(Entry& entry) noexcept {
+    Entry* const next = entry.next.load(std::memory_order_relaxed);
+    if (next != nullptr) {
+        next->previous = entry.previous;
+    }
+    if (entry.previous != nullptr) {
+        entry.previous->next.store(next, std::memory_order_release);
+        return;
+    }
+    Cell* const cell = find(entry.hash);
+    assert(cell != nullptr && entry_in(cell->load(std::memory_order_relaxed)) == &entry);
+    if (next != nullptr) {
+        cell->store(cell_of(*next), std::memory_order_release);
+        return;
+    }
+    cell->store(0, std::memory_order_release);
+    Bucket& bucket = home(entry.hash);
+    refill_filter(static_cast<std::uint32_t>(&bucket - buckets_));
+    drop_empty_lines(bucket);
+    --keys_;
+    adapt();
+}
+
+std::size_t TapIndex::crowd(std::uint32_t hash, std::size_t limit) const noexcept {
+    const Cell* const cell = find(hash);
+    std::size_t count = 0;
+    for (const Entry* entry = cell == nullptr ? nullptr : entry_in(cell->load(std::memory_order_relaxed));
+         entry != nullptr && count < limit; entry = entry->next.load(std::memory_order_relaxed)) {
+        ++count;
+    }
+    return count;
+}
+
+// Copies what belongs to bucket `number` under the mask. False: no memory; `to` holds a part.
+bool TapIndex::copy_moving(const Bucket& from, Bucket& to, std::uint32_t mask, std::uint32_t number) {
+    return !any_cell(from, [&](const Cell& cell) {
+        const std::uint64_t value = cell.load(std::memory_order_relaxed);
+        if (value == 0 || (entry_in(value)->hash & mask) != number) {
+            return false;
+        }
+        Cell* const free = find_free(to);
+        if (free == nullptr) {
+            return true;
+        }
+        free->store(value, std::memory_order_release);
+        return false;
+    });
+}
+
+void TapIndex::refill_filter(std::uint32_t bucket) {
+    std::array<std::uint32_t, 2> words{};
+    each_cell(buckets_[bucket], [&](const Cell& cell) {
+        const std::uint64_t value = cell.load(std::memory_order_relaxed);
+        if (value != 0) {
+            words[tag_in(value) & 1] |= filter_bits(tag_in(value));
+        }
+    });
+    store_word(words_[2 * bucket], words[0]);
+    store_word(words_[2 * bucket + 1], words[1]);
+}
+
+void TapIndex::drop_empty_lines(Bucket& bucket) {
+    std::atomic<OverflowLine*>* link = &bucket.next;
+    while (OverflowLine* const line = link->load(std::memory_order_relaxed)) {
+        const bool empty = std::ranges::all_of(
+            line->cells, [](const Cell& cell) { return cell.load(std::memory_order_relaxed) == 0; });
+        if (!empty) {
+            link = &line->next;
+            continue;
+        }
+        link->store(line->next.load(std::memory_order_relaxed), std::memory_order_release);
+        line->next_retired = std::exchange(retired_, line);
+    }
+}
+
+void TapIndex::free_line(OverflowLine* line) {
+    memory_.give(line, sizeof(OverflowLine), alignof(OverflowLine));
+}
+
+void TapIndex::free_lines(Bucket& bucket) {
+    OverflowLine* line = bucket.next.exchange(nullptr, std::memory_order_relaxed);
+    while (line != nullptr) {
+        free_line(std::exchange(line, line->next.load(std::memory_order_relaxed)));
+    }
+}
+
+void TapIndex::adapt() {
+    // Twice a call, so that a table that could not grow for a while catches up.
+    for (int step = 0; step < 2 && keys_ > std::uint64_t{size()} * load; ++step) {
+        if (!split()) {
+            return;
+        }
+    }
+    if (keys_ * 4 < std::uint64_t{size()} * load) {
+        merge();
+    }
+}
+
+bool TapIndex::split() {
+    const std::uint32_t number = size();
+    if (number == capacity_ || number < settled_) {
+        return false;
+    }
+    const std::uint32_t mask = mask_of(number);
+    const Bucket& old = buckets_[number & (mask >> 1)];
+    Bucket& bucket = *new (buckets_ + number) Bucket;
+    if (!copy_moving(old, bucket, mask, number)) {
+        free_lines(bucket);
+        return false;
+    }
+    refill_filter(number);
+    size_.store(number + 1, std::memory_order_release);
+    return true;
+}
+
+bool TapIndex::merge() {
+    const std::uint32_t number = size() - 1;
+    if (number < smallest || size() > settled_) {
+        return false;
+    }
+    const std::uint32_t mask = mask_of(number);
+    const std::uint32_t into = number & (mask >> 1);
+    // A part that was copied before memory ran out is harmless: nobody looks here for it, and it goes at
+    // once.
+    if (!copy_moving(buckets_[number], buckets_[into], mask, number)) {
+        forget_moved(number);
+        return false;
+    }
+    refill_filter(into);
+    size_.store(number, std::memory_order_release);
+    return true;
+}
+
+// Removes from the bucket that `number` was split off from what belongs to `number`.
+void TapIndex::forget_moved(std::uint32_t number) {
+    const std::uint32_t mask = mask_of(number);
+    const std::uint32_t old = number & (mask >> 1);
+    each_cell(buckets_[old], [&](Cell& cell) {
+        const std::uint64_t value = cell.load(std::memory_order_relaxed);
+        if (value != 0 && (entry_in(value)->hash & mask) == number) {
+            cell.store(0, std::memory_order_release);
+        }
+    });
+    refill_filter(old);
+    drop_empty_lines(buckets_[old]);
+}
+
+void TapIndex::seal() noexcept {
+    assert(sealed_lines_ == nullptr && sealed_ == settled_);
+    sealed_lines_ = std::exchange(retired_, nullptr);
+    sealed_ = size();
+}
+
+bool TapIndex::settle(std::size_t& budget) noexcept {
+    while (budget > 0 && settled_ != sealed_) {
+        if (settled_ < sealed_) {
+            forget_moved(settled_++);
+        } else {
+            free_lines(buckets_[--settled_]);
+        }
+        --budget;
+    }
+    while (budget > 0 && sealed_lines_ != nullptr) {
+        free_line(std::exchange(sealed_lines_, sealed_lines_->next_retired));
+        --budget;
+    }
+    return settled_ == sealed_ && sealed_lines_ == nullptr;
+}
+
+bool TapIndex::unsettled() const noexcept {
+    return settled_ != size() || sealed_ != size() || retired_ != nullptr || sealed_lines_ != nullptr;
+}
+
+}  // namespace flowtap::dataplane::match

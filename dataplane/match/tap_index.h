@@ -1,0 +1,123 @@
+// The exact index: from a key's hash to the taps that were entered under it.
+//
+// A hash table by linear hashing: it grows and shrinks by one bucket at a time, so that no call takes long. A
+// bucket is a cache line of cells; a cell holds the pointer to the first entry of one key and the 16 bits of
+// tag_of(hash) above it; entries of one key are a list. Beside each bucket lie its two words of the
+// prefilter.
+//
+// Thread safety: one writer calls what is not const; readers use a View, loaded once a burst after the
+// generation. Invariants:
+//  1. A key of the reader's generation is in the bucket that the reader's size gives it: after a split the
+//  cells
+//     that moved stay in the old bucket too, after a merge in the bucket that is beyond the new size, until
+//     every reader that may have the old size is gone.
+//  2. Filter words have every bit of the cells of their bucket, those that stay for old readers included.
+//  3. What a reader may hold (an unlinked entry, an emptied overflow line) keeps its links until it is freed.
+//
+// Rounds: seal() marks what was retired so far; when every reader has been quiescent since, settle() cleans
+// it up. The entries themselves are the caller's: unlinked before a seal(), they may be freed after that
+// round's settle().
+#pragma once
+
+#include "dataplane/match/memory.h"
+#include "dataplane/match/prefilter.h"
+#include "dataplane/match/tap_record.h"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace flowtap::dataplane::match {
+
+/// Pointer and tag in one word. User-space pointers have 47 bits.
+using Cell = std::atomic<std::uint64_t>;
+
+struct OverflowLine;
+
+struct alignas(64) Bucket {
+    std::array<Cell, 7> cells{};
+    std::atomic<OverflowLine*> next = nullptr;
+};
+
+struct alignas(64) OverflowLine {
+    std::array<Cell, 6> cells{};
+    std::atomic<OverflowLine*> next = nullptr;
+    OverflowLine* next_retired = nullptr;  ///< the writer's
+};
+static_assert(sizeof(Bucket) == 64 && sizeof(OverflowLine) == 64);
+
+inline constexpr unsigned cell_tag_shift = 48;
+
+inline Entry* entry_in(std::uint64_t cell) {
+    constexpr std::uint64_t pointer = (std::uint64_t{1} << cell_tag_shift) - 1;
+    return reinterpret_cast<Entry*>(static_cast<std::uintptr_t>(cell & pointer));
+}
+inline std::uint16_t tag_in(std::uint64_t cell) {
+    return static_cast<std::uint16_t>(cell >> cell_tag_shift);
+}
+
+class TapIndex {
+  public:
+    struct View {
+        Filter filter;
+        const Bucket* buckets = nullptr;
+        std::uint32_t mask = 0;  ///< for bucket_of
+
+        const Bucket& bucket(std::uint32_t hash) const { return buckets[bucket_of(hash, filter.size, mask)]; }
+    };
+
+    /// Room for `keys` keys at full speed, for more at less. Throws std::bad_alloc.
+    TapIndex(Memory& memory, std::uint64_t keys);
+    ~TapIndex();
+    TapIndex(const TapIndex&) = delete;
+    TapIndex& operator=(const TapIndex&) = delete;
+
+    /// entry.hash is set. False: no memory, nothing changed.
+    bool insert(Entry& entry) noexcept;
+    /// The entry is in the index. Readers may still see it.
+    void unlink(Entry& entry) noexcept;
+    /// Entries under the key, counted up to the limit.
+    std::size_t crowd(std::uint32_t hash, std::size_t limit) const noexcept;
+
+    void seal() noexcept;
+    /// What was sealed, at most about `budget` steps of it, each taken off the budget. True when it is done.
+    bool settle(std::size_t& budget) noexcept;
+    /// Something waits to be sealed or settled.
+    bool unsettled() const noexcept;
+
+    std::uint64_t keys() const { return keys_; }
+
+    View view() const noexcept;
+
+  private:
+    std::uint32_t size() const { return size_.load(std::memory_order_relaxed); }
+    Bucket& home(std::uint32_t hash) const;
+    Cell* find(std::uint32_t hash) const;
+    Cell* find_free(Bucket& bucket);
+    bool copy_moving(const Bucket& from, Bucket& to, std::uint32_t mask, std::uint32_t number);
+    void refill_filter(std::uint32_t bucket);
+    void drop_empty_lines(Bucket& bucket);
+    void free_lines(Bucket& bucket);
+    void free_line(OverflowLine* line);
+    bool split();
+    bool merge();
+    void adapt();
+    void forget_moved(std::uint32_t bucket);
+
+    Memory& memory_;
+    std::uint32_t capacity_;     // buckets
+    Bucket* buckets_ = nullptr;  // those below size are built
+    std::uint32_t* words_ = nullptr;
+    std::uint64_t keys_ = 0;
+    OverflowLine* retired_ = nullptr;
+    OverflowLine* sealed_lines_ = nullptr;
+    // Split off and still in their old buckets too: [settled_, sealed_) of the sealed round, [sealed_, size)
+    // since. Merged and still readable: [size, settled_), of which [sealed_, settled_) in the sealed round.
+    // Never both kinds at once.
+    std::uint32_t settled_;
+    std::uint32_t sealed_;
+    std::atomic<std::uint32_t> size_;
+};
+
+}  // namespace flowtap::dataplane::match

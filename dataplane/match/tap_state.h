@@ -1,0 +1,81 @@
+// The inside of a TapTable, shared by its writer's half (tap_table.cc) and its readers' half (classify.cc).
+#pragma once
+
+#include "dataplane/match/compiled_criterion.h"
+#include "dataplane/match/key_space.h"
+#include "dataplane/match/memory.h"
+#include "dataplane/match/prefilter.h"
+#include "dataplane/match/tap_cover.h"
+#include "dataplane/match/tap_index.h"
+#include "dataplane/match/tap_record.h"
+#include "dataplane/match/tap_table.h"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory_resource>
+#include <vector>
+
+namespace flowtap::dataplane::match {
+
+/// Levels in use, all groups: bits group * max_levels + level.
+using LevelMasks = std::uint64_t;
+
+constexpr LevelMask levels_of(LevelMasks masks, std::size_t group) {
+    return static_cast<LevelMask>(masks >> (group * max_levels));
+}
+
+struct TapTable::State {
+    State(Quiescence& quiescence, const Options& options);
+    ~State();
+
+    // Readers load these once a burst, the generation first: what it made visible is then seen too.
+    struct alignas(64) Published {
+        std::atomic<Generation> generation = 0;
+        std::atomic<LevelMasks> levels = 0;
+        std::array<std::atomic<Entry*>, 2> unkeyed{};  ///< taps without a key, IPv4 and IPv6
+    } published;
+
+    // Constant.
+    alignas(64) KeySpace key_space;
+    Simd simd;
+    ProbeFunction probe;
+
+    // The writer's, except that readers use index.view().
+    Memory memory;
+    TapIndex index;
+    Quiescence& quiescence;
+    std::pmr::vector<TapRecord*> slots;  ///< the newest tap of each slot
+    std::array<std::uint32_t, groups * max_levels> level_counts{};
+    std::uint64_t unkeyed_count = 0;
+    std::uint32_t taps = 0;
+    CompiledCriterion compiled;
+    TapCover cover;
+
+    TapRecord* added = nullptr;  ///< the batch, newest first
+    TapRecord* removed = nullptr;
+
+    /// What waits for readers.
+    struct Round {
+        TapRecord* to_unlink = nullptr;  ///< removed by a commit
+        TapRecord* to_free = nullptr;    ///< unlinked
+    };
+    Round open;
+    Round sealed;
+    bool sealed_active = false;
+    Period sealed_period{};
+    std::uint64_t waiting = 0;
+
+    Generation next_generation() const { return published.generation.load(std::memory_order_relaxed) + 1; }
+    bool link(TapRecord& record) noexcept;
+    bool link(Entry& entry) noexcept;
+    void unlink(TapRecord& record) noexcept;
+    void unlink(Entry& entry) noexcept;
+    void count_level(Place place, std::int32_t change) noexcept;
+    void retire(TapRecord& record) noexcept;
+    void free(TapRecord& record) noexcept;
+    void rollback() noexcept;
+    bool reclaim(std::size_t budget) noexcept;
+};
+
+}  // namespace flowtap::dataplane::match

@@ -1,0 +1,298 @@
+#include "dataplane/match/tap_table.h"
+
+#include "dataplane/match/tap_state.h"
+
+#include <algorithm>
+#include <new>
+#include <span>
+#include <utility>
+
+namespace flowtap::dataplane::match {
+namespace {
+
+constexpr std::size_t record_alignment = 64;
+
+// Entry::place of a tap that nothing can match: it is in no list.
+constexpr Place no_place = 0xfe;
+
+std::size_t unkeyed_index(const TapRecord& record) {
+    return (record.traits & trait::ipv6) != 0 ? 1 : 0;
+}
+
+}  // namespace
+
+TapTable::State::State(Quiescence& quiescence_, const Options& options)
+    : key_space(options.seed),
+      simd(options.simd),
+      probe(probe_function(simd)),
+      memory(*options.memory),
+      // A tap whose range straddles two blocks has two keys.
+      index(memory, std::uint64_t{options.max_taps} * 2),
+      quiescence(quiescence_),
+      slots(options.max_taps, nullptr, options.memory) {}
+
+TapTable::State::~State() {
+    rollback();
+    const auto free_list = [this](TapRecord* record) {
+        while (record != nullptr) {
+            free(*std::exchange(record, record->writer.next_removed));
+        }
+    };
+    for (const Round& round : {open, sealed}) {
+        free_list(round.to_unlink);
+        free_list(round.to_free);
+    }
+    for (TapRecord* const record : slots) {
+        if (record != nullptr) {
+            free(*record);
+        }
+    }
+}
+
+void TapTable::State::count_level(Place place, std::int32_t change) noexcept {
+    std::uint32_t& count = level_counts[place];
+    count += static_cast<std::uint32_t>(change);
+    const LevelMasks bit = LevelMasks{1} << place;
+    const LevelMasks levels = published.levels.load(std::memory_order_relaxed);
+    const LevelMasks wanted = count != 0 ? levels | bit : levels & ~bit;
+    if (wanted != levels) {
+        published.levels.store(wanted, std::memory_order_release);
+    }
+}
+
+bool TapTable::State::link(Entry& entry) noexcept {
+    if (entry.place == no_place) {
+        return true;
+    }
+    if (entry.place != any_place) {
+        if (!index.insert(entry)) {
+            return false;
+        }
+        count_level(static_cast<Place>(entry.place), 1);
+        return true;
+    }
+    std::atomic<Entry*>& head = published.unkeyed[unkeyed_index(record_of(entry))];
+    Entry* const next = head.load(std::memory_order_relaxed);
+    entry.previous = nullptr;
+    entry.next.store(next, std::memory_order_relaxed);
+    if (next != nullptr) {
+        next->previous = &entry;
+    }
+    head.store(&entry, std::memory_order_release);
+    ++unkeyed_count;
+    return true;
+}
+
+void TapTable::State::unlink(Entry& entry) noexcept {
+    if (entry.place == no_place) {
+        return;
+    }
+    if (entry.place != any_place) {
+        index.unlink(entry);
+        count_level(static_cast<Place>(entry.place), -1);
+        return;
+    }
+    Entry* const next = entry.next.load(std::memory_order_relaxed);
+    if (next != nullptr) {
+        next->previous = entry.previous;
+    }
+    std::atomic<Entry*>& link =
+        entry.previous != nullptr ? entry.previous->next : published.unkeyed[unkeyed_index(record_of(entry))];
+    link.store(next, std::memory_order_release);
+    --unkeyed_count;
+}
+
+bool TapTable::State::link(TapRecord& record) noexcept {
+    for (std::uint32_t i = 0; i < record.writer.keys; ++i) {
+        if (!link(record.entry(i))) {
+            while (i > 0) {
+                unlink(record.entry(--i));
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+void TapTable::State::unlink(TapRecord& record) noexcept {
+    for (std::uint32_t i = 0; i < record.writer.keys; ++i) {
+        unlink(record.entry(i));
+    }
+}
+
+void TapTable::State::retire(TapRecord& record) noexcept {
+    record.writer.next_removed = std::exchange(open.to_free, &record);
+    ++waiting;
+}
+
+void TapTable::State::free(TapRecord& record) noexcept {
+    const std::uint32_t bytes = record.writer.bytes;
+    memory.give(&record, bytes, record_alignment);
+}
+
+void TapTable::State::rollback() noexcept {
+    // Newest first, so that a slot ends with what it held before the batch.
+    for (TapRecord* record = std::exchange(removed, nullptr); record != nullptr;
+         record = record->writer.next_removed) {
+        record->removed.store(never, std::memory_order_relaxed);
+        slots[static_cast<std::size_t>(record->slot)] = record;
+    }
+    TapRecord* next = std::exchange(added, nullptr);
+    while (next != nullptr) {
+        TapRecord& record = *std::exchange(next, next->writer.next_added);
+        record.added.store(never, std::memory_order_relaxed);
+        TapRecord*& in_slot = slots[static_cast<std::size_t>(record.slot)];
+        if (in_slot == &record) {
+            in_slot = nullptr;
+        }
+        unlink(record);
+        retire(record);
+    }
+}
+
+bool TapTable::State::reclaim(std::size_t budget) noexcept {
+    while (budget > 0) {
+        if (!sealed_active) {
+            if (open.to_unlink == nullptr && open.to_free == nullptr && !index.unsettled()) {
+                return false;
+            }
+            sealed = std::exchange(open, Round{});
+            index.seal();
+            sealed_period = quiescence.next_period();
+            sealed_active = true;
+        }
+        // Stale cells first: they point to records that this round frees.
+        if (!quiescence.passed(sealed_period) || !index.settle(budget)) {
+            return true;
+        }
+        while (budget > 0 && sealed.to_free != nullptr) {
+            free(*std::exchange(sealed.to_free, sealed.to_free->writer.next_removed));
+            --waiting;
+            --budget;
+        }
+        while (budget > 0 && sealed.to_unlink != nullptr) {
+            TapRecord& record = *std::exchange(sealed.to_unlink, sealed.to_unlink->writer.next_removed);
+            unlink(record);
+            --waiting;
+            retire(record);
+            budget -= std::min<std::size_t>(budget, record.writer.keys);
+        }
+        sealed_active = sealed.to_free != nullptr || sealed.to_unlink != nullptr;
+    }
+    return sealed_active || open.to_unlink != nullptr || open.to_free != nullptr || index.unsettled();
+}
+
+TapTable::TapTable(Quiescence& quiescence, const Options& options)
+    : state_(std::make_unique<State>(quiescence, options)) {}
+
+TapTable::~TapTable() = default;
+
+std::expected<void, StageError> TapTable::stage_add(lib::TapSlot slot, lib::TapId id,
+                                                    const lib::Criterion& criterion, Payload payload) {
+    State& state = *state_;
+    const auto place = static_cast<std::size_t>(slot);
+    if (place >= state.slots.size()) {
+        return std::unexpected(StageError::slot_out_of_range);
+    }
+    TapRecord*& in_slot = state.slots[place];
+    if (in_slot != nullptr && in_slot->removed.load(std::memory_order_relaxed) == never) {
+        return std::unexpected(StageError::slot_in_use);
+    }
+    std::span<const Key> keys;
+    try {
+        if (!state.compiled.compile(criterion)) {
+            return std::unexpected(StageError::bad_criterion);
+        }
+        if (!state.compiled.never()) {
+            keys = state.cover.choose(state.compiled, state.key_space, state.index);
+        }
+    } catch (const std::bad_alloc&) {
+        return std::unexpected(StageError::no_memory);
+    }
+
+    const auto count = static_cast<std::uint32_t>(std::max<std::size_t>(keys.size(), 1));
+    const std::uint32_t bytes = record_bytes(state.compiled, count);
+    void* const block = state.memory.take(bytes, record_alignment);
+    if (block == nullptr) {
+        return std::unexpected(StageError::no_memory);
+    }
+    TapRecord& record = *build_record(block, state.compiled, count);
+    record.payload = payload;
+    record.slot = slot;
+    record.writer.id = id;
+    record.first.place = state.compiled.never() ? no_place : any_place;
+    for (std::uint32_t i = 0; i < keys.size(); ++i) {
+        record.entry(i).hash = keys[i].hash;
+        record.entry(i).place = keys[i].place;
+    }
+    if (!state.link(record)) {
+        state.retire(record);
+        return std::unexpected(StageError::no_memory);
+    }
+    record.added.store(state.next_generation(), std::memory_order_relaxed);
+    record.writer.next_added = std::exchange(state.added, &record);
+    in_slot = &record;
+    return {};
+}
+
+std::expected<void, StageError> TapTable::stage_remove(lib::TapSlot slot, lib::TapId id) {
+    State& state = *state_;
+    const auto place = static_cast<std::size_t>(slot);
+    if (place >= state.slots.size()) {
+        return std::unexpected(StageError::slot_out_of_range);
+    }
+    TapRecord* const record = state.slots[place];
+    if (record == nullptr || record->writer.id != id ||
+        record->removed.load(std::memory_order_relaxed) != never) {
+        return std::unexpected(StageError::unknown_slot);
+    }
+    record->removed.store(state.next_generation(), std::memory_order_relaxed);
+    record->writer.next_removed = std::exchange(state.removed, record);
+    return {};
+}
+
+Period TapTable::commit() noexcept {
+    State& state = *state_;
+    for (const TapRecord* record = std::exchange(state.added, nullptr); record != nullptr;
+         record = record->writer.next_added) {
+        ++state.taps;
+    }
+    TapRecord* next = std::exchange(state.removed, nullptr);
+    while (next != nullptr) {
+        TapRecord& record = *std::exchange(next, next->writer.next_removed);
+        TapRecord*& in_slot = state.slots[static_cast<std::size_t>(record.slot)];
+        if (in_slot == &record) {
+            in_slot = nullptr;
+        }
+        record.writer.next_removed = std::exchange(state.open.to_unlink, &record);
+        ++state.waiting;
+        --state.taps;
+    }
+    state.published.generation.store(state.next_generation(), std::memory_order_release);
+    return state.quiescence.next_period();
+}
+
+bool TapTable::live(Period commit) noexcept {
+    return state_->quiescence.passed(commit);
+}
+
+void TapTable::rollback() noexcept {
+    state_->rollback();
+}
+
+bool TapTable::reclaim(std::size_t budget) noexcept {
+    return state_->reclaim(budget);
+}
+
+TapTable::Usage TapTable::usage() const noexcept {
+    return {.taps = state_->taps,
+            .keys = state_->index.keys() + state_->unkeyed_count,
+            .bytes = state_->memory.bytes() + state_->slots.size() * sizeof(TapRecord*),
+            .waiting = state_->waiting};
+}
+
+Simd TapTable::simd() const noexcept {
+    return state_->simd;
+}
+
+}  // namespace flowtap::dataplane::match
