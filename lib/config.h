@@ -70,7 +70,7 @@ struct TunnelConfig {
     std::filesystem::path sa;  ///< file of static keys
 };
 
-/// Longest prefix wins; two routes never share a prefix.
+/// No two routes overlap: there is never a question which of two a copy takes.
 struct RouteConfig {
     Prefix prefix;
     std::optional<std::uint16_t>

@@ -1,0 +1,222 @@
+// What only several values together can get wrong. Values that were bad by themselves are left out: one
+// mistake makes one error.
+#include "lib/config_schema.h"
+
+#include <algorithm>
+#include <map>
+#include <unistd.h>
+
+namespace flowtap::lib {
+namespace {
+
+/// An IPv6 link carries packets of this size (RFC 8200 section 5).
+constexpr std::uint32_t least_ipv6_mtu = 1280;
+
+/// Every name of the section (or whatever `text` gives for an element) once.
+template <typename Section, typename Text>
+void check_unique(ConfigReader& reader, std::string_view section, std::string_view key,
+                  const std::vector<Section>& elements, Text text) {
+    std::map<std::string, std::size_t, std::less<>> seen;
+    for (std::size_t i = 0; i < elements.size(); ++i) {
+        const toml::node* value = reader.good(section, i, key);
+        if (value == nullptr) {
+            continue;
+        }
+        const auto [first, is_new] = seen.emplace(text(elements[i]), i);
+        if (!is_new) {
+            reader.error(
+                *value,
+                fmt::format("the [[{}]] of {} has the {} {:?} already: another one is needed", section,
+                            line_text(reader.where(section, first->second, key)), key, first->first));
+        }
+    }
+}
+
+void check_names(ConfigReader& reader, const Config& config) {
+    const auto name = [](const auto& element) { return element.name; };
+    check_unique(reader, "port", "name", config.ports, name);
+    check_unique(reader, "wire", "name", config.wires, name);
+    check_unique(reader, "tunnel", "name", config.tunnels, name);
+    check_unique(reader, "destination", "name", config.destinations, name);
+    check_unique(reader, "source", "name", config.sources, name);
+    // The part before the first comma names a DPDK device; the rest are its arguments.
+    check_unique(reader, "port", "device", config.ports,
+                 [](const PortConfig& port) { return port.device.substr(0, port.device.find(',')); });
+}
+
+void check_cores(ConfigReader& reader, const DataplaneConfig& dataplane) {
+    const long cores = ::sysconf(_SC_NPROCESSORS_CONF);
+    const auto check_core = [&](const toml::node& value, std::uint32_t core) {
+        if (core >= cores) {
+            reader.error(value, fmt::format("core {} does not exist: this machine has cores 0 to {}", core,
+                                            cores - 1));
+        }
+    };
+    if (const toml::node* workers = reader.good("dataplane", 0, "workers")) {
+        std::map<std::uint32_t, bool> seen;
+        for (const toml::node& item : *workers->as_array()) {
+            const auto core = item.value<std::uint32_t>();
+            if (!core) {
+                continue;
+            }
+            if (!seen.emplace(*core, true).second) {
+                reader.error(item, fmt::format("core {} has a worker already: a core has one", *core));
+            }
+            check_core(item, *core);
+        }
+    }
+    if (const toml::node* manager = reader.good("dataplane", 0, "manager")) {
+        check_core(*manager, *dataplane.manager);
+        if (std::ranges::find(dataplane.workers, *dataplane.manager) != dataplane.workers.end()) {
+            reader.error(*manager,
+                         fmt::format("core {} is a worker's: the manager needs another one, or none named",
+                                     *dataplane.manager));
+        }
+    }
+}
+
+/// Each port is in one wire at most, once, or is the delivery port.
+void check_port_uses(ConfigReader& reader, const Config& config) {
+    std::map<std::uint16_t, std::string> uses;
+    const auto use = [&](std::string_view section, std::size_t index, std::string_view key,
+                         std::uint16_t port, std::string_view what) {
+        const toml::node* value = reader.good(section, index, key);
+        if (value == nullptr) {
+            return;
+        }
+        const auto [first, is_new] =
+            uses.emplace(port, fmt::format("{} ({})", what, line_text(value->source())));
+        if (!is_new) {
+            reader.error(*value, fmt::format("the port {:?} is in use by {}: a port has one use",
+                                             config.ports[port].name, first->second));
+        }
+    };
+    for (std::size_t i = 0; i < config.wires.size(); ++i) {
+        const std::string what = fmt::format("the wire {:?}", config.wires[i].name);
+        use("wire", i, "a", config.wires[i].a, what);
+        use("wire", i, "b", config.wires[i].b, what);
+    }
+    use("delivery", 0, "port", config.delivery.port, "[delivery]");
+}
+
+void check_tunnels(ConfigReader& reader, const Config& config) {
+    for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
+        const TunnelConfig& tunnel = config.tunnels[i];
+        const toml::node* remote = reader.good("tunnel", i, "remote");
+        if (remote == nullptr || reader.good("tunnel", i, "local") == nullptr) {
+            continue;
+        }
+        if (tunnel.local.family != tunnel.remote.family) {
+            reader.error(
+                *remote,
+                fmt::format("{} is not of the family of {}, its local end: both ends are IPv4, or both "
+                            "are IPv6",
+                            to_string(tunnel.remote), to_string(tunnel.local)));
+        } else if (tunnel.local == tunnel.remote) {
+            reader.error(*remote, fmt::format("{} is the local end too: the gateway's address is needed",
+                                              to_string(tunnel.remote)));
+        }
+        if (tunnel.remote.family == Family::ipv6 && config.delivery.mtu < least_ipv6_mtu) {
+            reader.error(reader.where("delivery", 0, "mtu"),
+                         fmt::format("{} is too small for the IPv6 tunnel of {}: {} or more is needed",
+                                     config.delivery.mtu, line_text(remote->source()), least_ipv6_mtu));
+        }
+    }
+}
+
+void check_routes(ConfigReader& reader, const Config& config) {
+    std::vector<std::size_t> order;
+    for (std::size_t i = 0; i < config.routes.size(); ++i) {
+        if (reader.good("route", i, "prefix") != nullptr) {
+            order.push_back(i);
+        }
+    }
+    // By address, the wider first: a prefix then overlaps the last one that no earlier one covers, or none.
+    std::ranges::stable_sort(order, {}, [&](std::size_t i) { return config.routes[i].prefix; });
+    const std::size_t* cover = nullptr;
+    for (const std::size_t& i : order) {
+        if (cover == nullptr || !overlaps(config.routes[*cover].prefix, config.routes[i].prefix)) {
+            cover = &i;
+            continue;
+        }
+        const auto [first, second] = std::minmax(*cover, i);
+        reader.error(
+            reader.where("route", second, "prefix"),
+            fmt::format("{} overlaps {}, the route of {}: routes must not overlap",
+                        to_string(config.routes[second].prefix), to_string(config.routes[first].prefix),
+                        line_text(reader.where("route", first, "prefix"))));
+    }
+}
+
+/// Every address of the prefix has a route.
+bool is_covered(const Prefix& prefix, std::vector<Prefix> routes) {
+    std::erase_if(routes, [&](const Prefix& route) { return !overlaps(route, prefix); });
+    if (routes.empty()) {
+        return false;
+    }
+    if (std::ranges::any_of(routes, [&](const Prefix& route) { return route.length <= prefix.length; })) {
+        return true;
+    }
+    // What is left are routes for parts of it: then each half must be covered. Ends at the routes' lengths.
+    Prefix lower = prefix;
+    lower.length = static_cast<std::uint8_t>(prefix.length + 1);
+    Prefix upper = lower;
+    auto& byte = upper.address.bytes[prefix.length / 8U];
+    byte = static_cast<std::uint8_t>(byte | (0x80U >> (prefix.length % 8U)));
+    return is_covered(lower, routes) && is_covered(upper, std::move(routes));
+}
+
+void check_destinations(ConfigReader& reader, const Config& config) {
+    std::vector<Prefix> routes;
+    for (std::size_t i = 0; i < config.routes.size(); ++i) {
+        // A route whose prefix could not be read might have covered anything.
+        if (reader.good("route", i, "prefix") == nullptr) {
+            return;
+        }
+        routes.push_back(config.routes[i].prefix);
+    }
+    for (std::size_t i = 0; i < config.destinations.size(); ++i) {
+        const DestinationConfig& destination = config.destinations[i];
+        const toml::node* address = reader.good("destination", i, "address");
+        if (address == nullptr) {
+            continue;
+        }
+        const toml::node* source = reader.good("destination", i, "source-address");
+        if (source != nullptr && destination.source_address.family != destination.address.family) {
+            reader.error(*source,
+                         fmt::format("{} is not of the family of {}, the destination",
+                                     to_string(destination.source_address), to_string(destination.address)));
+        }
+        const auto host = static_cast<std::uint8_t>(address_size(destination.address.family) * 8);
+        if (!is_covered({destination.address, host}, routes)) {
+            reader.error(*address, fmt::format("no [[route]] covers {}: copies could not be delivered",
+                                               to_string(destination.address)));
+        }
+    }
+    for (std::size_t i = 0; i < config.sources.size(); ++i) {
+        const toml::node* list = reader.good("source", i, "destinations");
+        if (list == nullptr) {
+            continue;
+        }
+        for (const toml::node& item : *list->as_array()) {
+            const auto prefix = parse_prefix(item.value_or(std::string_view()));
+            if (prefix && !is_covered(*prefix, routes)) {
+                reader.error(item, fmt::format("no [[route]] covers all of {}: copies could not be delivered",
+                                               to_string(*prefix)));
+            }
+        }
+    }
+}
+
+}  // namespace
+
+void check_config(ConfigReader& reader, const Config& config) {
+    check_names(reader, config);
+    check_cores(reader, config.dataplane);
+    check_port_uses(reader, config);
+    check_tunnels(reader, config);
+    check_routes(reader, config);
+    check_destinations(reader, config);
+}
+
+}  // namespace flowtap::lib

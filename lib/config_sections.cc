@@ -1,0 +1,228 @@
+// The schema's tables. What a key is called, allows, means and falls back to stands here and nowhere else.
+#include "lib/config_schema.h"
+
+#include <limits>
+
+namespace flowtap::lib {
+namespace {
+
+constexpr std::uint32_t largest_core = 1023;
+constexpr std::uint32_t most_taps = 16'777'216;
+constexpr std::size_t many = 4096;
+
+/// A section that is a table of the Config, or a list of tables.
+template <typename Section>
+ConfigSection table_section(std::string_view name, bool required, Section Config::* member,
+                            std::string_view description, const std::vector<ConfigKey<Section>>& keys) {
+    ConfigSection section{.name = name, .required = required, .description = description};
+    for (const auto& key : keys) {
+        section.keys.push_back(key.info);
+    }
+    section.read = [=](ConfigReader& reader, const toml::table& table, Config& config) {
+        read_section(reader, table, fmt::format("[{}]", name), keys, config.*member);
+    };
+    return section;
+}
+
+template <typename Section>
+using Finish = void (*)(ConfigReader&, const toml::table&, Section&);
+
+template <typename Section>
+ConfigSection list_section(std::string_view name, bool required, std::size_t most,
+                           std::vector<Section> Config::* member, std::string_view description,
+                           const std::vector<ConfigKey<Section>>& keys, Finish<Section> finish = nullptr) {
+    ConfigSection section{
+        .name = name, .list = true, .required = required, .most = most, .description = description};
+    for (const auto& key : keys) {
+        section.keys.push_back(key.info);
+    }
+    section.read = [=](ConfigReader& reader, const toml::table& table, Config& config) {
+        Section& element = (config.*member).emplace_back();
+        read_section(reader, table, fmt::format("[[{}]]", name), keys, element);
+        if (finish != nullptr) {
+            finish(reader, table, element);
+        }
+    };
+    return section;
+}
+
+ConfigSection dataplane_section() {
+    using S = DataplaneConfig;
+    return table_section<S>(
+        "dataplane", true, &Config::dataplane, "The packet workers and their memory.",
+        {required_key("workers", &S::workers,
+                      list_of(integer<std::uint32_t>(0, largest_core), 1, max_workers),
+                      "cores, one worker on each; a worker takes its core whole"),
+         optional_key("manager", &S::manager, integer<std::uint32_t>(0, largest_core),
+                      "core of the manager thread, not one of a worker", "any core that is no worker's"),
+         optional_key("max-taps", &S::max_taps, integer<std::uint32_t>(1, most_taps),
+                      "taps that can be installed at a time"),
+         optional_key("memory-mib", &S::memory_mib, integer<std::uint32_t>(64, 1'048'576),
+                      "memory for packet buffers, MiB"),
+         optional_key("huge-pages", &S::huge_pages, boolean(), "false: use ordinary pages, which is slower"),
+         optional_key("mtu", &S::mtu, integer<std::uint32_t>(64, 9216),
+                      "largest frame that is forwarded, bytes without FCS"),
+         optional_key("buffers", &S::buffers, integer<std::uint32_t>(512, 4'194'304),
+                      "frames in the receive pool of a worker"),
+         optional_key("copy-buffers", &S::copy_buffers, integer<std::uint32_t>(512, 4'194'304),
+                      "copies in the copy pool of a worker"),
+         optional_key("queue-size", &S::queue_size, power_of_two(64, 32'768),
+                      "descriptors of a port's queue"),
+         optional_key("wait-for-control", &S::wait_for_control, seconds(0, 3600),
+                      "how long the first frame waits for the taps to be restored")});
+}
+
+ConfigSection port_section() {
+    using S = PortConfig;
+    return list_section<S>(
+        "port", true, max_ports, &Config::ports, "A network port that the dataplane takes for itself.",
+        {required_key("name", &S::name, name_text(), "what taps and the rest of this file call it"),
+         required_key("device", &S::device,
+                      text("a PCI address such as \"0000:03:00.0\", or a DPDK virtual device such as "
+                           "\"net_af_packet0,iface=eth1\""),
+                      "the device")},
+        [](ConfigReader& reader, const toml::table& table, S& port) {
+            reader.ports.push_back(port.name);
+            if (const toml::node* device = table.get("device")) {
+                port.line = device->source().begin.line;
+                port.column = device->source().begin.column;
+            }
+        });
+}
+
+ConfigSection wire_section() {
+    using S = WireConfig;
+    return list_section<S>(
+        "wire", true, max_ports / 2, &Config::wires,
+        "Two ports: what one receives leaves on the other, unchanged.",
+        {required_key("name", &S::name, name_text(), "what the tools call it"),
+         required_key("a", &S::a, reference(&ConfigReader::ports, "port"), "one side"),
+         required_key("b", &S::b, reference(&ConfigReader::ports, "port"), "the other side")});
+}
+
+ConfigSection delivery_section() {
+    using S = DeliveryConfig;
+    return table_section<S>(
+        "delivery", true, &Config::delivery, "Where copies leave the box.",
+        {required_key("port", &S::port, reference(&ConfigReader::ports, "port"),
+                      "the port, which is in no wire"),
+         optional_key("addresses", &S::addresses, list_of(ip_prefix(), 0, many),
+                      "addresses of this box on that port"),
+         required_key("next-hop-mac", &S::next_hop, mac_address(), "the router that the port sends to"),
+         optional_key("mtu", &S::mtu, integer<std::uint32_t>(576, 9198),
+                      "largest IP packet that the port sends, bytes")});
+}
+
+ConfigSection tunnel_section() {
+    using S = TunnelConfig;
+    return list_section<S>(
+        "tunnel", false, max_sas, &Config::tunnels, "An ESP tunnel to a mediation gateway.",
+        {required_key("name", &S::name, name_text(), "what routes call it"),
+         required_key("local", &S::local, ip_address(), "outer source address, one of this box"),
+         required_key("remote", &S::remote, ip_address(), "outer destination address, of the same family"),
+         required_key("sa", &S::sa, existing_file(), "file of static keys, mode 0600")},
+        [](ConfigReader& reader, const toml::table&, S& tunnel) { reader.tunnels.push_back(tunnel.name); });
+}
+
+/// `clear` has no member of its own: a route without a tunnel is in clear, but only where it is said so.
+ConfigKey<RouteConfig> clear_key() {
+    return {{"clear", "true", "not in clear", "true: copies for this prefix leave without encryption"},
+            [](ConfigReader& reader, const toml::node& node, RouteConfig&) {
+                const auto* flag = node.as_boolean();
+                if (flag == nullptr || !flag->get()) {
+                    report_type(reader, node, "true (for encryption, name a tunnel instead)");
+                }
+            }};
+}
+
+ConfigSection route_section() {
+    using S = RouteConfig;
+    return list_section<S>(
+        "route", false, many, &Config::routes,
+        "How copies reach a destination: through a tunnel, or in clear. Routes do not overlap. A destination "
+        "without "
+        "a route gets nothing.",
+        {required_key("prefix", &S::prefix, ip_prefix(), "content destinations that the route is for"),
+         optional_key("tunnel", &S::tunnel, reference(&ConfigReader::tunnels, "tunnel"),
+                      "the tunnel that they are behind", "none: then `clear` is needed"),
+         clear_key()},
+        [](ConfigReader& reader, const toml::table& table, S&) {
+            if (table.contains("tunnel") == table.contains("clear")) {
+                reader.error(table.source(), "a [[route]] needs either `tunnel`, or `clear = true`");
+            }
+        });
+}
+
+ConfigSection destination_section() {
+    using S = DestinationConfig;
+    constexpr std::uint16_t last_port = std::numeric_limits<std::uint16_t>::max();
+    return list_section<S>(
+        "destination", false, many, &Config::destinations,
+        "A content destination that an ADD may name (Cdest-ID) without giving its addresses.",
+        {required_key("name", &S::name, name_text(), "the Cdest-ID"),
+         required_key("address", &S::address, ip_address(), "where copies go; a route must cover it"),
+         required_key("port", &S::port, integer<std::uint16_t>(1, last_port), "UDP port there"),
+         required_key("source-address", &S::source_address, ip_address(),
+                      "source of the copies' IP header, of the same family"),
+         required_key("source-port", &S::source_port, integer<std::uint16_t>(0, last_port),
+                      "source of the copies' UDP header"),
+         optional_key("ttl", &S::ttl, integer<std::uint8_t>(1, 255),
+                      "TTL or hop limit of the copies' IP header")});
+}
+
+ConfigSection source_section() {
+    using S = SourceConfig;
+    return list_section<S>(
+        "source", false, many, &Config::sources, "A DTCP control source: a mediation device that may tap.",
+        {required_key("name", &S::name, name_text(), "the Csource-ID"),
+         required_key("key-file", &S::key_file, existing_file(),
+                      "the HMAC key: the file's bytes without a final line end; mode 0600"),
+         optional_key("users", &S::users, list_of(name_text(), 1, many),
+                      "system accounts that may speak as it", "the account of its name"),
+         required_key("destinations", &S::destinations, list_of(ip_prefix(), 1, many),
+                      "where it may deliver; routes must cover all of it"),
+         optional_key("max-criteria", &S::max_criteria, integer<std::uint32_t>(1, most_taps),
+                      "taps that it may have at a time")},
+        [](ConfigReader&, const toml::table& table, S& source) {
+            if (!table.contains("users")) {
+                source.users = {source.name};
+            }
+        });
+}
+
+ConfigSection control_section() {
+    using S = ControlConfig;
+    return table_section<S>(
+        "control", false, &Config::control, "The control process.",
+        {optional_key("run-dir", &S::run_dir, folder(), "sockets of the processes"),
+         optional_key("state-dir", &S::state_dir, folder(),
+                      "what must outlive a restart (counter leases of the keys)"),
+         optional_key("user", &S::user, name_text(), "account that the process runs as")});
+}
+
+ConfigSection ssh_section() {
+    using S = SshConfig;
+    return table_section<S>(
+        "ssh", false, &Config::ssh, "The SSH service for DTCP.",
+        {optional_key("listen", &S::listen, list_of(ip_address(), 1, 64), "addresses to listen on", "all"),
+         optional_key("port", &S::port, integer<std::uint16_t>(1, std::numeric_limits<std::uint16_t>::max()),
+                      "TCP port"),
+         optional_key("access", &S::access, list_of(ip_prefix(), 1, many), "clients that may connect", "all"),
+         optional_key("connection-limit", &S::connection_limit, integer<std::uint16_t>(1, 250),
+                      "established sessions"),
+         optional_key("rate-limit", &S::rate_limit, integer<std::uint16_t>(1, 250),
+                      "connection attempts a minute"),
+         optional_key("host-keys", &S::host_keys, list_of(existing_file(), 1, 16), "private host keys",
+                      "[\"/etc/ssh/ssh_host_ed25519_key\"]")});
+}
+
+}  // namespace
+
+const std::vector<ConfigSection>& config_sections() {
+    static const std::vector<ConfigSection> sections{
+        dataplane_section(), port_section(),        wire_section(),   delivery_section(), tunnel_section(),
+        route_section(),     destination_section(), source_section(), control_section(),  ssh_section()};
+    return sections;
+}
+
+}  // namespace flowtap::lib

@@ -1,0 +1,92 @@
+// The kinds of value that the configuration has: what is allowed (as a phrase), how it is read, how it is
+// written. Private to lib/config*.cc.
+#pragma once
+
+#include "lib/config_reader.h"
+
+#include <fmt/format.h>
+
+#include <concepts>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace flowtap::lib {
+
+template <typename Value>
+struct ConfigType {
+    std::string phrase;  ///< "a number, 1 to 32": stands in errors and in the reference
+    /// The value; or nothing, and an error at the node.
+    std::function<std::optional<Value>(ConfigReader&, const toml::node&)> read;
+    /// As it would stand in the file.
+    std::function<std::string(const Value&)> write;
+};
+
+/// "mtu is the string "x": a number, 64 to 9216, is needed" without the key, which the position shows.
+void report_type(ConfigReader& reader, const toml::node& node, const std::string& phrase);
+
+template <std::unsigned_integral Value>
+ConfigType<Value> integer(Value least, Value most) {
+    const std::string phrase = fmt::format("a number, {} to {}", least, most);
+    return {phrase,
+            [=](ConfigReader& reader, const toml::node& node) -> std::optional<Value> {
+                const auto* number = node.as_integer();
+                if (number == nullptr || std::cmp_less(number->get(), least) ||
+                    std::cmp_greater(number->get(), most)) {
+                    report_type(reader, node, phrase);
+                    return {};
+                }
+                return static_cast<Value>(number->get());
+            },
+            [](const Value& value) { return fmt::format("{}", value); }};
+}
+
+ConfigType<std::uint32_t> power_of_two(std::uint32_t least, std::uint32_t most);
+ConfigType<bool> boolean();
+ConfigType<double> seconds(double least, double most);
+/// 1 to 63 printable ASCII characters, no blanks.
+ConfigType<std::string> name_text();
+/// Not empty, no control characters.
+ConfigType<std::string> text(std::string phrase);
+ConfigType<IpAddress> ip_address();
+ConfigType<Prefix> ip_prefix();
+ConfigType<MacAddress> mac_address();
+/// Relative to the configuration file's folder.
+ConfigType<std::filesystem::path> folder();
+/// The same; it must be there and be a regular file (where this process may look at all).
+ConfigType<std::filesystem::path> existing_file();
+/// The name of something in `names`, as its index there; `kind` is what it is.
+ConfigType<std::uint16_t> reference(std::vector<std::string> ConfigReader::* names, std::string kind);
+
+/// Every bad item is an error; then the whole is.
+template <typename Item>
+ConfigType<std::vector<Item>> list_of(ConfigType<Item> item, std::size_t fewest, std::size_t most) {
+    const std::string phrase = fmt::format("a list of {} to {} items, each {}", fewest, most, item.phrase);
+    return {phrase,
+            [=](ConfigReader& reader, const toml::node& node) -> std::optional<std::vector<Item>> {
+                const auto* array = node.as_array();
+                if (array == nullptr || array->size() < fewest || array->size() > most) {
+                    report_type(reader, node, phrase);
+                    return {};
+                }
+                std::vector<Item> items;
+                for (const toml::node& element : *array) {
+                    if (auto value = item.read(reader, element)) {
+                        items.push_back(std::move(*value));
+                    }
+                }
+                return items;
+            },
+            [=](const std::vector<Item>& items) {
+                std::vector<std::string> texts;
+                for (const Item& value : items) {
+                    texts.push_back(item.write(value));
+                }
+                return fmt::format("[{}]", fmt::join(texts, ", "));
+            }};
+}
+
+}  // namespace flowtap::lib
