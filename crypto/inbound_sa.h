@@ -18,7 +18,7 @@ namespace flowtap::crypto {
 struct InboundParameters {
     lib::Spi spi{};
     lib::Suite suite = lib::Suite::aes_256_gcm_16;
-    std::span<const std::uint8_t> key;  ///< with its salt; copied, the original is the caller's to wipe
+    std::span<const std::uint8_t> key{};  ///< with its salt; copied, the original is the caller's to wipe
     std::optional<std::size_t> window =
         64;  ///< sequence numbers (ReplayWindow::valid); unset: no anti-replay, as
              ///< RFC 4303 section 3.4.3 has it for manual keys

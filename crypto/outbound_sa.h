@@ -55,12 +55,12 @@ class CounterBlock {
 struct OutboundParameters {
     lib::Spi spi{};
     lib::Suite suite = lib::Suite::aes_256_gcm_16;
-    std::span<const std::uint8_t> key;  ///< with its salt; copied, the original is the caller's to wipe
-    lib::IpAddress local;               ///< outer source
-    lib::IpAddress remote;              ///< outer destination, of the same family
-    lib::Lease lease;                   ///< counter values that may be used (SequenceCounter::valid)
-    std::uint8_t ttl = 64;              ///< outer TTL or hop limit
-    std::optional<std::uint8_t> dscp;   ///< outer DSCP, 0..63; unset: the inner packet's
+    std::span<const std::uint8_t> key{};  ///< with its salt; copied, the original is the caller's to wipe
+    lib::IpAddress local{};               ///< outer source
+    lib::IpAddress remote{};              ///< outer destination, of the same family
+    lib::Lease lease{};                   ///< counter values that may be used (SequenceCounter::valid)
+    std::uint8_t ttl = 64;                ///< outer TTL or hop limit
+    std::optional<std::uint8_t> dscp{};   ///< outer DSCP, 0..63; unset: the inner packet's
 };
 
 class OutboundSa {
