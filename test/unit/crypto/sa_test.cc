@@ -1,0 +1,90 @@
+// Making SAs: what is refused, their sizes, and where their keys lie.
+#include "crypto/inbound_sa.h"
+#include "crypto/outbound_sa.h"
+#include "esp_fixture.h"
+
+#include <catch2/catch.hpp>
+
+#include <fstream>
+#include <sstream>
+#include <string>
+
+namespace {
+
+using namespace flowtap::crypto;
+using namespace flowtap::test;
+using flowtap::lib::Family;
+using flowtap::lib::Spi;
+using Cause = SaError::Cause;
+
+TEST_CASE("an outbound SA with a wrong parameter is refused by its name") {
+    const auto engine = Engine::create().value();
+    const auto cause = [&](auto change) {
+        OutboundParameters parameters = outbound();
+        change(parameters);
+        const auto sa = OutboundSa::create(engine, parameters);
+        REQUIRE_FALSE(sa.has_value());
+        CHECK_FALSE(sa.error().message.empty());
+        return sa.error().cause;
+    };
+    CHECK(cause([](OutboundParameters& p) { p.spi = Spi{255}; }) == Cause::spi);
+    CHECK(cause([](OutboundParameters& p) { p.suite = flowtap::lib::Suite{200}; }) == Cause::suite);
+    CHECK(cause([](OutboundParameters& p) { p.key = p.key.first(35); }) == Cause::key);
+    CHECK(cause([](OutboundParameters& p) { p.key = {}; }) == Cause::key);
+    CHECK(cause([](OutboundParameters& p) { p.remote = address("::1"); }) == Cause::addresses);
+    CHECK(cause([](OutboundParameters& p) { p.lease = {5, 0}; }) == Cause::lease);
+    CHECK(cause([](OutboundParameters& p) { p.lease = {5, UINT64_MAX - 4}; }) == Cause::lease);
+    CHECK(cause([](OutboundParameters& p) { p.dscp = 64; }) == Cause::dscp);
+    CHECK(OutboundSa::create(engine, outbound()).has_value());
+}
+
+TEST_CASE("an inbound SA with a wrong parameter is refused by its name") {
+    const auto engine = Engine::create().value();
+    const auto cause = [&](const InboundParameters& parameters) {
+        const auto sa = InboundSa::create(engine, parameters);
+        REQUIRE_FALSE(sa.has_value());
+        return sa.error().cause;
+    };
+    CHECK(cause({.spi = Spi{1}, .key = key()}) == Cause::spi);
+    CHECK(cause({.spi = Spi{256}, .key = key().first(32)}) == Cause::key);
+    CHECK(cause({.spi = Spi{256}, .suite = flowtap::lib::Suite{9}, .key = key()}) == Cause::suite);
+    CHECK(cause({.spi = Spi{256}, .key = key(), .window = 63}) == Cause::window);
+    CHECK(cause({.spi = Spi{256}, .key = key(), .window = 4097}) == Cause::window);
+}
+
+TEST_CASE("the largest inner packet of an MTU fits it, and one byte more does not") {
+    for (const Family family : {Family::ipv4, Family::ipv6}) {
+        const auto sa = make(outbound(family));
+        for (std::size_t mtu = 0; mtu <= 9200; ++mtu) {
+            const std::size_t largest = sa->largest_inner(mtu);
+            CHECK(sa->sealed_size(largest + 1) > mtu);
+            CHECK((largest == 0 || sa->sealed_size(largest) <= mtu));
+        }
+        CHECK(sa->headroom() <= largest_headroom);
+    }
+    for (std::size_t size = 0; size < 100; ++size) {
+        CHECK(OutboundSa::tailroom(size) <= largest_tailroom);
+    }
+}
+
+TEST_CASE("key schedules lie in locked memory that no core file shows and no child inherits") {
+    const auto sa = make(outbound());
+    const auto wanted = reinterpret_cast<std::uintptr_t>(sa->key().gcm());
+    std::ifstream smaps("/proc/self/smaps");
+    std::string flags;
+    bool inside = false;
+    for (std::string line; std::getline(smaps, line);) {
+        std::uintptr_t first = 0;
+        std::uintptr_t last = 0;
+        char dash = 0;
+        if (std::istringstream head(line); head >> std::hex >> first >> dash >> last && dash == '-') {
+            inside = wanted >= first && wanted < last;
+        } else if (inside && line.starts_with("VmFlags:")) {
+            flags = line + " ";
+        }
+    }
+    CHECK_THAT(flags, Catch::Contains(" lo ") && Catch::Contains(" dd ") && Catch::Contains(" dc "));
+    CHECK(wanted % 64 == 0);
+}
+
+}  // namespace
