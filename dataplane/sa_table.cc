@@ -84,7 +84,7 @@ lib::Refusal SaTable::stage_install(const lib::SaInstall& record) {
         return lib::Refusal::slot_in_use;
     }
     const bool same = present.sa && present.id == record.header.id && !staged.remove;
-    if (present.sa && !same && !staged.remove) {
+    if (present.sa && !same && !staged.remove && !resync_) {
         return lib::Refusal::slot_in_use;
     }
     const std::uint64_t end = record.lease.first + record.lease.count;
@@ -123,7 +123,7 @@ lib::Refusal SaTable::stage_remove(lib::SaSlot slot, std::uint64_t id) {
     return lib::Refusal::none;
 }
 
-void SaTable::stage_remove_others() {
+void SaTable::remove_unnamed() {
     for (std::size_t slot = 0; slot < lib::max_sas; ++slot) {
         staged_[slot].remove = staged_[slot].remove || (entries_[slot].sa && !staged_[slot].named);
     }
@@ -131,9 +131,13 @@ void SaTable::stage_remove_others() {
 
 void SaTable::rollback() {
     staged_.fill({});
+    resync_ = false;
 }
 
 bool SaTable::publish_additions() {
+    if (resync_) {
+        remove_unnamed();
+    }
     bool removals = false;
     for (std::size_t slot = 0; slot < lib::max_sas; ++slot) {
         Staged& staged = staged_[slot];

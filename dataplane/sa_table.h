@@ -47,8 +47,8 @@ class SaTable {
     lib::Refusal stage_install(const lib::SaInstall& record);
     lib::Refusal stage_lease(const lib::SaLease& record);
     lib::Refusal stage_remove(lib::SaSlot slot, std::uint64_t id);
-    /// Removes every SA that this batch does not install.
-    void stage_remove_others();
+    /// The batch names the whole state: it may take any slot, and what it does not name goes.
+    void stage_resync() { resync_ = true; }
     void rollback();
     /// Shows the workers what the batch adds; what it removes stays in use until publish_removals(). True if
     /// there are removals.
@@ -66,6 +66,7 @@ class SaTable {
     };
     std::optional<Report> report(lib::SaSlot slot);
     std::uint32_t count() const;
+    bool occupied(std::size_t slot) const { return entries_[slot].sa != nullptr; }
 
     // Readers
 
@@ -92,6 +93,7 @@ class SaTable {
         match::Period period;
     };
 
+    void remove_unnamed();
     lib::Refusal stage_extension(std::size_t slot, const lib::Lease& lease);
     lib::Refusal create(const lib::SaInstall& record, Entry& entry) const;
     std::uint64_t staged_end(std::size_t slot) const;
@@ -104,6 +106,7 @@ class SaTable {
     std::array<Entry, lib::max_sas> entries_;
     std::array<Entry, lib::max_sas> leaving_;  ///< between the two publishings
     std::array<Staged, lib::max_sas> staged_;
+    bool resync_ = false;
     std::uint64_t order_ = 0;
     std::shared_ptr<SaView> owner_;
     std::atomic<const SaView*> view_;
