@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-import signal
+from signal import SIGTERM
 import subprocess
 import time
 
@@ -68,7 +68,7 @@ class Daemon:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def stop(self, number=signal.SIGTERM):
+    def stop(self, number=SIGTERM):
         """Ends the process and returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
