@@ -22,21 +22,22 @@ inline constexpr std::uint32_t max_timeout_seconds = 86'400;
 /// configuration says of the id applies, and 901 where it says nothing. Ports in host byte order.
 struct Cdest {
     std::string id;
-    std::optional<IpAddress> dest_address;
-    std::optional<std::uint16_t> dest_port;
-    std::optional<IpAddress> source_address;  ///< of dest_address's family where both are given
-    std::optional<std::uint16_t> source_port;
-    std::optional<std::uint8_t> ttl;  ///< 1..255
+    std::optional<IpAddress> dest_address = std::nullopt;
+    std::optional<std::uint16_t> dest_port = std::nullopt;
+    /// Of dest_address's family where both are given.
+    std::optional<IpAddress> source_address = std::nullopt;
+    std::optional<std::uint16_t> source_port = std::nullopt;
+    std::optional<std::uint8_t> ttl = std::nullopt;  ///< 1..255
 
     bool operator==(const Cdest&) const = default;
 };
 
 /// Unset: not given. Zero is as good as not given in an ADD.
 struct Timeouts {
-    std::optional<std::uint32_t> idle;   ///< seconds, at most max_timeout_seconds
-    std::optional<std::uint32_t> total;  ///< seconds, at most max_timeout_seconds
-    std::optional<std::uint64_t> packets;
-    std::optional<std::uint64_t> bytes;
+    std::optional<std::uint32_t> idle = std::nullopt;   ///< seconds, at most max_timeout_seconds
+    std::optional<std::uint32_t> total = std::nullopt;  ///< seconds, at most max_timeout_seconds
+    std::optional<std::uint64_t> packets = std::nullopt;
+    std::optional<std::uint64_t> bytes = std::nullopt;
 
     bool operator==(const Timeouts&) const = default;
 };
@@ -71,15 +72,15 @@ struct AddRequest {
     Action action = Action::copy;  ///< a source that may not use it is answered 501 with action_line
     std::string action_line;       ///< as it came; empty: not given
 
-    std::optional<std::string> vrf;
+    std::optional<std::string> vrf = std::nullopt;
     InterfaceDirection interface_direction = InterfaceDirection::any;
     std::vector<InterfaceName> interfaces;  ///< at most max_interfaces; empty: any
     std::string place_line;  ///< the VRF or interface line, for a 901 about a name that is not configured
     bool layer2 = false;     ///< X-JTap-Filter-Family: ccc: whole frames of the named interfaces
 
-    std::optional<InterceptId> intercept_id;
-    std::optional<std::string> subscriber_interface;  ///< X-Interface-Id
-    std::optional<IpAddress> subscriber_address;      ///< X-IP-Addr: both directions of it
+    std::optional<InterceptId> intercept_id = std::nullopt;
+    std::optional<std::string> subscriber_interface = std::nullopt;  ///< X-Interface-Id
+    std::optional<IpAddress> subscriber_address = std::nullopt;      ///< X-IP-Addr: both directions of it
 
     /// What a LIST repeats: the filter elements, timeouts, priority, action, flags and X- parameters as
     /// given, as whole lines ("NAME: value" CRLF) with our spelling of the names, in the order of dtcp.md

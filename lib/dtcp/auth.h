@@ -17,8 +17,9 @@ extern "C" struct evp_mac_ctx_st;
 
 namespace flowtap::lib::dtcp {
 
-/// The key of one control source, scheduled once and used for many messages. The key itself is not kept, only
-/// OpenSSL's state made of it, which OpenSSL wipes. Not thread-safe: one owner.
+/// The key of one control source, scheduled once and used for many messages. OpenSSL keeps what it needs of
+/// the key on its own heap and wipes it; the caller's bytes are not needed after create(). Not thread-safe:
+/// one owner.
 class Hmac {
   public:
     using Digest = std::array<std::uint8_t, 20>;

@@ -16,26 +16,27 @@ namespace flowtap::lib::dtcp {
 
 /// Unset timeouts are those that the criterion does not have.
 struct ListStatistics {
-    std::optional<std::uint32_t> remaining_idle;   ///< seconds
-    std::optional<std::uint32_t> remaining_total;  ///< seconds
-    std::optional<std::uint64_t> remaining_packets;
-    std::optional<std::uint64_t> remaining_bytes;
+    std::optional<std::uint32_t> remaining_idle = std::nullopt;   ///< seconds
+    std::optional<std::uint32_t> remaining_total = std::nullopt;  ///< seconds
+    std::optional<std::uint64_t> remaining_packets = std::nullopt;
+    std::optional<std::uint64_t> remaining_bytes = std::nullopt;
     std::uint64_t average_bandwidth = 0;  ///< bit/s over 10 s
     std::uint64_t matching_packets = 0;
     std::uint64_t matching_bytes = 0;
     std::uint64_t num_refresh = 0;
-    std::optional<Timestamp> last_refresh;  ///< or when it was added; unset: not written
+    std::optional<Timestamp> last_refresh = std::nullopt;  ///< or when it was added; unset: not written
 };
 
 /// Views: read while the entry is written.
 struct ListEntry {
     std::uint64_t criteria_id = 0;
-    std::string_view csource_id;
-    std::string_view csource_address;  ///< empty: not written
-    std::string_view cdest_ids;        ///< in DTCP's syntax, as given: a list
-    Timestamp added;
-    std::optional<std::string_view> given;  ///< AddRequest::given, where criteria were asked for
-    std::optional<ListStatistics> statistics;
+    std::string_view csource_id{};
+    std::string_view csource_address{};  ///< empty: not written
+    std::string_view cdest_ids{};        ///< in DTCP's syntax, as given: a list
+    Timestamp added{};
+    /// AddRequest::given, where criteria were asked for
+    std::optional<std::string_view> given = std::nullopt;
+    std::optional<ListStatistics> statistics = std::nullopt;
 };
 
 class ListWriter {

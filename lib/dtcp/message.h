@@ -57,7 +57,7 @@ std::string_view to_string(Method method);
 /// Why a request cannot be done.
 struct Failure {
     Code code = Code::bad_request;
-    std::string line;  ///< the offending line as it came, without its line end; empty: no single line is
+    std::string line{};  ///< the offending line as it came, without its line end; empty: no single line is
     std::string_view reason{};  ///< for logs: fixed text that holds nothing of the message
 };
 

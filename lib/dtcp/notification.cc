@@ -82,7 +82,7 @@ std::string write_notification(Version version, const Notification& notification
     MessageWriter message{version, code(notification)};
     std::visit(Details{message}, notification);
     message.time(Name::timestamp, now);
-    return std::move(message).sign(key);
+    return message.sign(key);
 }
 
 }  // namespace flowtap::lib::dtcp

@@ -23,13 +23,13 @@ struct NoopNotification {};
 /// 390: the timeouts that the criterion had, specified and what was left of each.
 struct TimeoutNotification {
     std::uint64_t criteria_id = 0;
-    Timeouts specified;
-    Timeouts remaining;
+    Timeouts specified{};
+    Timeouts remaining{};
 };
 
 /// 580, bandwidths in bit/s.
 struct CongestionNotification {
-    std::string_view cdest_id;
+    std::string_view cdest_id{};
     std::uint64_t average = 0;
     std::uint64_t alert = 0;
     std::uint64_t maximum = 0;
@@ -37,7 +37,7 @@ struct CongestionNotification {
 
 /// 598
 struct DroppedNotification {
-    std::string_view cdest_id;
+    std::string_view cdest_id{};
     std::uint64_t criteria_id = 0;
     std::uint64_t packets = 0;
     std::uint64_t bytes = 0;
@@ -45,13 +45,13 @@ struct DroppedNotification {
 
 /// 599
 struct RestartNotification {
-    std::string_view reason;
+    std::string_view reason{};
 };
 
 /// 680: the source's own criteria only.
 struct PurgedNotification {
-    std::string_view cdest_id;
-    std::span<const std::uint64_t> criteria_ids;
+    std::string_view cdest_id{};
+    std::span<const std::uint64_t> criteria_ids{};
 };
 
 using Notification =

@@ -42,7 +42,7 @@ RequestBuilder& RequestBuilder::add(std::string_view name, std::string_view valu
     return *this;
 }
 
-std::string RequestBuilder::sign(std::string_view csource_id, std::uint64_t seq, Hmac& key) && {
+std::string RequestBuilder::sign(std::string_view csource_id, std::uint64_t seq, Hmac& key) {
     append_line(message_, Name::csource_id, escape(csource_id));
     append_number_line(message_, Name::seq, seq);
     key.sign(message_);

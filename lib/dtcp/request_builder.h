@@ -22,8 +22,9 @@ class RequestBuilder {
     /// A name of the caller's own; characters that no name may hold are left out.
     RequestBuilder& add(std::string_view name, std::string_view value);
 
-    /// Appends Csource-ID (any text: it is escaped), Seq and the signature: the whole message.
-    std::string sign(std::string_view csource_id, std::uint64_t seq, Hmac& key) &&;
+    /// The whole message, with Csource-ID (any text: it is escaped), Seq and the signature. Called once,
+    /// last.
+    std::string sign(std::string_view csource_id, std::uint64_t seq, Hmac& key);
 
   private:
     std::string message_;

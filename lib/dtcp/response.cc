@@ -56,31 +56,30 @@ MessageWriter& MessageWriter::repeat(std::string_view line) {
     return *this;
 }
 
-std::string MessageWriter::sign(Hmac& key) && {
+std::string MessageWriter::sign(Hmac& key) {
     key.sign(message_);
     return std::move(message_);
 }
 
 std::string noop_response(Version version, std::uint64_t seq, Timestamp now, Hmac& key) {
-    return std::move(MessageWriter{version, Code::ok}.number(Name::seq, seq).time(Name::timestamp, now))
-        .sign(key);
+    return MessageWriter{version, Code::ok}.number(Name::seq, seq).time(Name::timestamp, now).sign(key);
 }
 
 std::string add_response(Version version, std::uint64_t seq, std::uint64_t criteria_id, Timestamp now,
                          Hmac& key) {
-    return std::move(MessageWriter{version, Code::ok}
-                         .number(Name::seq, seq)
-                         .number(Name::criteria_id, criteria_id)
-                         .time(Name::timestamp, now))
+    return MessageWriter{version, Code::ok}
+        .number(Name::seq, seq)
+        .number(Name::criteria_id, criteria_id)
+        .time(Name::timestamp, now)
         .sign(key);
 }
 
 std::string count_response(Version version, std::uint64_t seq, std::uint64_t count, Timestamp now,
                            Hmac& key) {
-    return std::move(MessageWriter{version, Code::ok}
-                         .number(Name::seq, seq)
-                         .number(Name::criteria_count, count)
-                         .time(Name::timestamp, now))
+    return MessageWriter{version, Code::ok}
+        .number(Name::seq, seq)
+        .number(Name::criteria_count, count)
+        .time(Name::timestamp, now)
         .sign(key);
 }
 
@@ -95,7 +94,7 @@ std::string failure_response(Version version, std::optional<std::uint64_t> seq, 
         message.repeat(failure.line);
     }
     message.time(Name::timestamp, now);
-    return std::move(message).sign(key);
+    return message.sign(key);
 }
 
 }  // namespace flowtap::lib::dtcp

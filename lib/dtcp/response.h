@@ -38,8 +38,8 @@ class MessageWriter {
 
     std::size_t size() const { return message_.size(); }
 
-    /// The whole message, signed.
-    std::string sign(Hmac& key) &&;
+    /// The whole message, signed. Called once, last.
+    std::string sign(Hmac& key);
 
   private:
     void begin(Name name);
