@@ -193,6 +193,7 @@ json counters(const LinkSession& session, const json& command) {
                            {"sampled_cycles", load(status.sampled_cycles)}});
         for (std::size_t slot = 0; slot < lib::max_sas; ++slot) {
             json& sa = sas[std::to_string(slot)];
+            sa = sa.is_null() ? json::object() : sa;
             report(sa, status.sas[slot], lib::sa_counters);
             if (load(manager.sa_lease_end[slot]) != 0) {
                 sa["next"] = load(manager.sa_next[slot]);

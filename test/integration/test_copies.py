@@ -1,0 +1,336 @@
+"""What is tapped is copied, sealed and accounted for; nothing else is. scapy opens the ESP: it shares no code with us."""
+
+import ipaddress
+import random
+
+import pytest
+from daemons import until
+from dataplane import KEY, LOCAL, NEXT_HOP, REMOTE, SPI, Box, Driver, destination, huge_pages_free, read_frames
+from scapy.all import (ESP, Dot1AD, Dot1Q, Ether, ICMP, IP, IPOption_Router_Alert, IPv6, IPv6ExtHdrDestOpt, Raw, SCTP, TCP,
+                       UDP, SecurityAssociation, defragment, fragment)
+from scapy.layers.inet6 import defragment6
+
+PLAIN, SEALED = "3.3.3.3", "2.2.2.1"
+
+
+def ether(packet, tags=()):
+    frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+    for tag in tags:
+        frame = frame / tag
+    return bytes(frame / packet)
+
+
+def traffic():
+    """(frame, its IP packet) of many kinds; half of them of the target 10.0.0.7 or 2001:db8::7."""
+    noise = random.Random(7)
+    result = []
+    for i in range(60):
+        host = 7 if i % 2 else 8
+        v4 = IP(src=f"10.0.0.{host}", dst=f"192.0.2.{i + 1}", ttl=9)
+        v6 = IPv6(src=f"2001:db8::{host}", dst=f"2001:db8:1::{i + 1:x}", hlim=9)
+        body = Raw(noise.randbytes(i * 24))
+        packets = [v4 / UDP(sport=5060, dport=i + 1) / body, v4 / TCP(sport=i + 1, dport=443) / body,
+                   v6 / UDP(sport=5060, dport=i + 1) / body, v4 / ICMP() / body,
+                   IP(src=v4.src, dst=v4.dst, options=[IPOption_Router_Alert()]) / UDP(sport=1, dport=i + 1) / body,
+                   v6 / IPv6ExtHdrDestOpt() / TCP(sport=i + 1, dport=443) / body, v4 / SCTP(sport=1, dport=2) / body]
+        for packet in packets:
+            tags = [Dot1AD(vlan=3), Dot1Q(vlan=4)][:i % 3]
+            frame = ether(packet, tags)
+            # Short frames arrive padded to 60 bytes: no copy may hold the padding.
+            result.append((frame + b"\xee" * max(0, 60 - len(frame)), bytes(packet)))
+    noise.shuffle(result)
+    return result
+
+
+def security_association():
+    return SecurityAssociation(ESP, spi=SPI, crypt_algo="AES-GCM", crypt_key=KEY,
+                               tunnel_header=IP(src=LOCAL, dst=REMOTE))
+
+
+def open_copies(frames):
+    """Opens what left the delivery port: [(inner IP packet, sealed or not)]. Every byte of the way is checked."""
+    association = security_association()
+    sequence = 0
+    result = []
+    for frame in frames:
+        packet = Ether(frame)
+        assert packet.dst == NEXT_HOP
+        if ESP not in packet:
+            result.append((packet.payload, False))
+            continue
+        assert (packet[IP].src, packet[IP].dst) == (LOCAL, REMOTE)
+        assert packet[ESP].spi == SPI
+        assert packet[ESP].seq > sequence, "sequence numbers grow"
+        sequence = packet[ESP].seq
+        result.append((association.decrypt(packet[IP]), True))
+    return result
+
+
+def body_of(inner, wanted):
+    """The original packet in a copy, after a look at the headers in front of it."""
+    assert (inner[UDP].sport, inner[UDP].dport) == (wanted["source_port"], wanted["dest_port"])
+    assert (inner.src, inner.dst) == (wanted["source"], wanted["dest"])
+    raw = bytes(inner)
+    rebuilt = inner.copy()
+    if inner.version == 4:
+        assert inner.flags == 0 and inner.frag == 0 and inner.ttl == wanted.get("ttl", 255)
+        assert inner[UDP].chksum == 0
+        del rebuilt.chksum
+        header = 20
+    else:
+        assert inner.hlim == wanted.get("ttl", 255)
+        del rebuilt[UDP].chksum
+        header = 40
+    assert bytes(rebuilt) == raw, "checksums and lengths are what scapy computes"
+    return raw[header + 8:]
+
+
+def run(folder, frames, steps, copies, **options):
+    """Sends the frames through a box whose control took the steps first; returns (copies, counters)."""
+    with Box(folder, frames, wait=60, **options) as box:
+        with Driver(box) as driver:
+            driver.do("resync")
+            steps(driver)
+            driver.commit()
+            until(lambda: len(read_frames(box.folder / "b-out.pcap")) == len(frames), "all frames at the other side")
+            until(lambda: len(box.out("d")) >= copies, "all copies")
+            counters = driver.counters(range(8))
+        box.stop()
+        assert box.out("b") == frames, "through traffic is what it was"
+        check_ledger(counters)
+        return box.out("d"), counters
+
+
+def check_ledger(counters):
+    """Copies owed = sent + lost by named cause, for the box and for its taps together."""
+    total = counters["total"]
+    lost = sum(count for name, count in total.items() if name.startswith("copy-"))
+    assert total.get("matches", 0) == total.get("copies-sent", 0) + lost, total
+    assert sum(tap.get("copies-sent", 0) for tap in counters["tap"].values()) == total.get("copies-sent", 0)
+    assert sum(tap.get("copies-dropped", 0) for tap in counters["tap"].values()) == lost
+
+
+@pytest.mark.parametrize("huge", [False, True], ids=["ordinary-pages", "huge-pages"])
+def test_all_matching_taps_get_exactly_what_they_match(tmp_path, huge):
+    if huge and huge_pages_free() < 192:
+        pytest.skip("no huge pages on this machine")
+    packets = traffic()
+    by_host = destination(SEALED, 5001, "1.1.1.1", 6001, ttl=64)
+    by_port = destination("2.2.2.2", 5002, "1.1.1.2", 6002)
+    by_host6 = destination("2.2.2.3", 5003, "1.1.1.3", 6003)
+    nobody = destination("2.2.2.4", 5004, "1.1.1.4", 6004)
+    twice = [destination(SEALED, 5005, "1.1.1.5", 6005), destination(PLAIN, 5006, "1.1.1.6", 6006)]
+
+    def steps(driver):
+        driver.sa()
+        driver.tap(0, 100, [by_host], source=["10.0.0.7"])
+        driver.tap(1, 101, [by_port], protocol=[6], dest_port=[443])
+        driver.tap(2, 102, [by_host6], family=6, source=["2001:db8::7"])
+        driver.tap(3, 103, [nobody], dest=["203.0.113.0/24"])
+        driver.tap(4, 104, twice, protocol=[17], dest_port=[[1, 20]], dest=["!192.0.2.4/32"])
+
+    def is_port_443(packet):
+        return TCP in packet and packet[TCP].dport == 443
+    originals = [IP(raw) if raw[0] >> 4 == 4 else IPv6(raw) for _, raw in packets]
+    owed = {5001: [raw for p, (_, raw) in zip(originals, packets) if p.src == "10.0.0.7"],
+            5002: [raw for p, (_, raw) in zip(originals, packets) if p.version == 4 and is_port_443(p)],
+            5003: [raw for p, (_, raw) in zip(originals, packets) if p.src == "2001:db8::7"],
+            5004: []}
+    owed[5005] = owed[5006] = [raw for p, (_, raw) in zip(originals, packets)
+                               if p.version == 4 and UDP in p and p[UDP].dport <= 20 and p.dst != "192.0.2.4"]
+    assert all(owed[port] for port in owed if port != 5004), "the traffic holds something for each tap"
+
+    total = sum(map(len, owed.values()))
+    frames, counters = run(tmp_path, [frame for frame, _ in packets], steps, total, huge=huge)
+    got = {port: [] for port in owed}
+    targets = {d["dest_port"]: d for d in [by_host, by_port, by_host6, nobody, *twice]}
+    identifications = []
+    for inner, sealed in open_copies(frames):
+        port = inner[UDP].dport
+        assert sealed == (targets[port]["dest"] != PLAIN), "in clear only where the operator wrote so"
+        identifications.append(inner.id)
+        got[port].append(body_of(inner, targets[port]))
+    assert got == owed
+    assert identifications == [(identifications[0] + i) % 65536 for i in range(total)]
+    assert counters["total"]["matches"] == counters["total"]["copies-sent"] == total
+    assert counters["tap"]["0"]["matched-packets"] == len(owed[5001])
+    assert counters["tap"]["0"]["matched-bytes"] == sum(map(len, owed[5001]))
+    assert counters["tap"]["3"] == {}
+    sealed_count = total - len(owed[5006])
+    assert counters["sa"]["0"]["sealed-packets"] == sealed_count
+
+
+def test_nothing_is_copied_without_a_tap(tmp_path):
+    frames, counters = run(tmp_path, [frame for frame, _ in traffic()], lambda driver: driver.sa(), 0)
+    assert frames == []
+    assert "matches" not in counters["total"]
+
+
+def test_an_ipv6_destination_gets_a_udp_checksum(tmp_path):
+    packets = traffic()
+    target = destination("2001:db8:3::1", 5000, "2001:db8:9::9", 6000, ttl=33)
+    owed = [raw for _, raw in packets if raw[0] >> 4 == 4]
+    frames, _ = run(tmp_path, [frame for frame, _ in packets], lambda d: d.tap(0, 1, [target]), len(owed))
+    assert [body_of(inner, target) for inner, _ in open_copies(frames)] == owed
+
+
+@pytest.mark.parametrize("dest", [SEALED, PLAIN, "2001:db8:3::1"])
+def test_what_is_longer_than_the_tunnel_carries_leaves_in_fragments_that_open_one_by_one(tmp_path, dest):
+    noise = random.Random(3)
+    sizes = [1, 1399, 1400, 1401, 1430, 1444, 1472, 2000, 4000, 8900, 9174]
+    packets = [IP(src="10.0.0.7", dst="192.0.2.1", flags="DF") / UDP(sport=1, dport=2) / Raw(noise.randbytes(size))
+               for size in sizes]
+    v6 = ":" in dest
+    target = destination(dest, 5000, "2001:db8:9::9" if v6 else "1.1.1.1", 6000)
+
+    def steps(driver):
+        driver.sa()
+        driver.tap(0, 1, [target], source=["10.0.0.7"])
+    frames, counters = run(tmp_path, [ether(packet) for packet in packets], steps, len(packets),
+                           delivery_mtu=1500, dataplane="mtu = 9216")
+    assert all(len(frame) - 14 <= 1500 for frame in frames)
+    assert len(frames) > 2 * len(packets)
+    assert counters["total"]["copies-sent"] == len(packets)
+    inner = [packet for packet, _ in open_copies(frames)]
+    if v6:
+        ids = []
+        whole = []
+        for packet in inner:
+            if packet.nh != 44:
+                whole.append(bytes(packet)[48:])
+            elif packet.payload.id not in ids:
+                ids.append(packet.payload.id)
+                whole.append(bytes(defragment6([p for p in inner if p.nh == 44 and p.payload.id == ids[-1]]))[48:])
+    else:
+        whole = [bytes(packet)[28:] for packet in defragment(inner)]
+    assert sorted(whole) == sorted(map(bytes, packets))
+
+
+def test_the_boxs_own_output_is_never_matched(tmp_path):
+    """A tap on everything, and the box's own packets coming back on the wire: sealed, encapsulated, in fragments."""
+    target = destination(SEALED, 5000, "1.1.1.1", 6000)
+    clear = destination(PLAIN, 5001, "1.1.1.2", 6001)
+    inner = IP(src="1.1.1.1", dst=SEALED) / UDP(sport=6000, dport=5000) / Raw(b"a copy" * 400)
+    sealed = security_association().encrypt(inner, seq_num=7)
+    nat = IP(src=LOCAL, dst=REMOTE) / UDP(sport=4500, dport=4500) / Raw(b"\0\0\x10\x01" + bytes(60))
+    own = [ether(p) for p in [sealed, nat, inner, *fragment(inner, 800),
+                              IP(src="1.1.1.2", dst=PLAIN) / UDP(sport=6001, dport=5001) / Raw(b"clear")]]
+    own += [ether(inner, [Dot1Q(vlan=9)])]
+    foreign = [ether(p) for p in [
+        IP(src="1.1.1.1", dst=SEALED) / UDP(sport=6000, dport=5009) / Raw(b"another port"),
+        IP(src=SEALED, dst="1.1.1.1") / UDP(sport=5000, dport=6000) / Raw(b"the other direction"),
+        IP(src="1.1.1.1", dst=SEALED) / TCP(sport=6000, dport=5000),
+        IP(src=REMOTE, dst=LOCAL) / ESP(spi=5, seq=1, data=bytes(64))]]
+
+    def steps(driver):
+        driver.sa()
+        driver.tap(0, 1, [target, clear])
+    frames, counters = run(tmp_path, own + foreign, steps, 2 * len(foreign))
+    assert len(frames) == 2 * len(foreign)
+    assert counters["total"]["own-output"] == len(own)
+    assert counters["total"]["matched-packets"] == len(foreign)
+
+
+def test_copies_that_cannot_leave_are_counted_by_cause(tmp_path):
+    packets = traffic()
+    lost = destination("9.9.9.9", 5001, "1.1.1.1", 6001)
+
+    def steps(driver):
+        driver.tap(0, 1, [lost], source=["10.0.0.7"])                       # no route
+        driver.tap(1, 2, [destination(SEALED)], source=["10.0.0.8"])        # a route, no SA
+    frames, counters = run(tmp_path, [frame for frame, _ in packets], steps, 0)
+    assert frames == [], "never in clear"
+    half = sum(1 for _, raw in packets if raw[0] >> 4 == 4) // 2
+    assert counters["total"]["copy-no-route"] == counters["tap"]["0"]["copies-dropped"] == half
+    assert counters["total"]["copy-no-sa"] == counters["tap"]["1"]["copies-dropped"] == half
+
+
+def test_a_lease_that_runs_out_stops_sealing_and_says_so_before(tmp_path):
+    packets = [ether(IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(9))) for _ in range(100)]
+    with Box(tmp_path, packets, wait=60) as box, Driver(box) as driver:
+        driver.do("resync")
+        driver.sa(first=1, count=40)
+        driver.tap(0, 1, [destination(SEALED)])
+        driver.commit()
+        until(lambda: driver.counters()["total"].get("matches") == 100, "all copies owed")
+        assert driver.events("lease_low") == 0
+        counters = driver.counters([0])
+        assert counters["total"]["copies-sent"] == 40
+        assert counters["total"]["copy-no-lease"] == 60
+        check_ledger(counters)
+        assert driver.do("lease", slot=0, id=1, first=50, count=10) and driver.do("commit")["kind"] == "refused"
+        driver.do("lease", slot=0, id=1, first=41, count=10)
+        driver.commit()
+        until(lambda: driver.counters()["sa"]["0"]["lease_end"] == 51, "the longer lease in the status region")
+    assert [Ether(frame)[ESP].seq for frame in box.out("d")] == list(range(1, 41))
+
+
+@pytest.mark.parametrize("copy_buffers,cause", [(512, "copy-no-buffer"), (4096, "copy-tx-full")])
+def test_a_stuck_delivery_port_costs_no_frame(tmp_path, copy_buffers, cause):
+    """The delivery port is a ring that nobody empties: the pool, or the queue, is used up after some copies."""
+    packets = [ether(IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(500))) for _ in range(5000)]
+    with Box(tmp_path, packets, wait=60, device_d="net_ring2", copy_buffers=copy_buffers) as box:
+        with Driver(box) as driver:
+            driver.do("resync")
+            driver.sa()
+            driver.tap(0, 1, [destination(SEALED)])
+            driver.commit()
+            until(lambda: driver.counters()["total"].get("matches") == len(packets), "all copies owed")
+            until(lambda: len(read_frames(box.folder / "b-out.pcap")) == len(packets), "all frames")
+            counters = driver.counters([0])
+        box.stop()
+    assert box.out("b") == packets, "inline loss is 0"
+    check_ledger(counters)
+    assert counters["total"][cause] > 3000
+    assert counters["total"]["copies-sent"] > 300
+
+
+def test_control_may_be_killed_and_come_back(tmp_path):
+    frame = ether(IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(18)))
+    box = Box(tmp_path, [frame] * 64, wait=60, device_b="net_null1,no-rx=1", device_d="net_null2,no-rx=1",
+              device_a=f"net_pcap0,rx_pcap={tmp_path}/a-in.pcap,infinite_rx=1")
+
+    def settle(driver):
+        driver.do("resync")
+        driver.sa(first=1, count=1 << 32)
+        driver.tap(0, 7, [destination(SEALED)])
+        driver.tap(1, 8, [destination(SEALED)], dest=["198.51.100.1"])
+        driver.commit()
+
+    with box:
+        with Driver(box) as first:
+            settle(first)
+            before = until(lambda: (c := first.counters([0]))["total"].get("copies-sent", 0) > 10_000 and c, "copies")
+            first.kill()
+        with Driver(box) as second:
+            between = until(lambda: (c := second.counters([0]))["tap"]["0"]["copies-sent"]
+                            > before["tap"]["0"]["copies-sent"] + 10_000 and c, "copies without control")
+            assert (between["taps"], between["sas"]) == (2, 1)
+            settle(second)  # the same ids: nothing starts over
+            after = second.counters([0])
+            assert after["tap"]["0"]["copies-sent"] >= between["tap"]["0"]["copies-sent"]
+            assert after["sa"]["0"]["sealed-packets"] >= between["sa"]["0"]["sealed-packets"]
+            until(lambda: second.counters()["sa"]["0"].get("next", 0) > after["sa"]["0"]["sealed-packets"],
+                  "the counter of the association goes on")
+            # A state that names neither takes both away: no copy is made after the answer.
+            second.do("resync")
+            second.commit()
+            stopped = second.counters([0])["total"]["matches"]
+            until(lambda: second.counters()["taps"] == 0, "no tap")
+            assert second.counters()["total"]["matches"] == stopped
+    summary = box.summary()
+    assert summary["a"][0] == summary["b"][1] > 0 and summary["b"][2] == 0, "every frame crossed"
+
+
+def test_a_refused_batch_changes_nothing(tmp_path):
+    packets = traffic()
+    with Box(tmp_path, [frame for frame, _ in packets], wait=60) as box, Driver(box) as driver:
+        driver.sa()
+        driver.tap(0, 1, [destination(SEALED)], source=["10.0.0.7"])
+        driver.tap(0, 2, [destination(SEALED)])                              # the slot is taken
+        assert driver.do("commit") | {"us": 0} == {"kind": "refused", "refusal": 3, "slot": 0, "us": 0}
+        driver.do("resync")
+        driver.commit()
+        until(lambda: len(read_frames(box.folder / "b-out.pcap")) == len(packets), "all frames")
+        counters = driver.counters([0])
+        assert "matches" not in counters["total"] and counters["sas"] == 0 and counters["refusals"] == 1
