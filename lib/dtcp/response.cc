@@ -1,6 +1,8 @@
 #include "lib/dtcp/response.h"
 
 #include "lib/dtcp/escape.h"
+#include "lib/dtcp/line.h"
+#include "lib/dtcp/value.h"
 #include "lib/dtcp/write.h"
 
 #include <utility>
@@ -49,8 +51,11 @@ MessageWriter& MessageWriter::time(Name name, Timestamp time) {
 }
 
 MessageWriter& MessageWriter::repeat(std::string_view line) {
-    if (!line.empty()) {
-        message_ += escape_line(line.substr(0, max_repeated));
+    line = line.substr(0, max_repeated);
+    const auto parameter = split_parameter(line);
+    const bool would_end = trim(line).empty() || (parameter && parameter->id == Name::authentication_info);
+    if (!would_end) {
+        message_ += escape_line(line);
         message_ += "\r\n";
     }
     return *this;

@@ -33,7 +33,8 @@ class MessageWriter {
     MessageWriter& value(Name name, std::string_view value);
     MessageWriter& number(Name name, std::uint64_t number);
     MessageWriter& time(Name name, Timestamp time);
-    /// Repeats a line of the request; bytes that no line may hold are escaped. An empty one is not written.
+    /// Repeats a line of the request; bytes that no line may hold are escaped. A line that would end the
+    /// message, empty or a signature, is not written.
     MessageWriter& repeat(std::string_view line);
 
     std::size_t size() const { return message_.size(); }

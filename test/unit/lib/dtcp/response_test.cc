@@ -120,6 +120,18 @@ TEST_CASE("9: of a very long line 8 KiB are repeated", "[dtcp]") {
           std::string::npos);
 }
 
+TEST_CASE("9: a line that would end the answer is not repeated", "[dtcp]") {
+    auto key = hmac("Juniper");
+    for (const std::string& line :
+         {std::string{" \t"}, std::string(9000, ' ') + "x", std::string{"authentication-info : 0"}}) {
+        const auto answer =
+            dtcp::failure_response(dtcp::version_0_7, 5, {Code::bad_request, line}, Timestamp{}, key);
+        const auto response = dtcp::read_response(answer, key);
+        REQUIRE(response);
+        CHECK(response->fields.size() == 2);
+    }
+}
+
 TEST_CASE("3: values are escaped so that they are read as they were", "[dtcp]") {
     auto key = hmac("Juniper");
     const std::string bytes = " a\\b,\r\n\t" + std::string(1, '\0') + "\xfe ";
