@@ -1,0 +1,71 @@
+#include "tools/receive/options.h"
+
+#include "crypto/replay_window.h"
+
+#include <CLI/CLI.hpp>
+
+#include <utility>
+
+namespace flowtap::tools::receive {
+
+std::expected<Options, Leave> parse_options(int argc, char* argv[]) {
+    Options options;
+    CLI::App app(
+        "Opens the ESP packets of one security association, strips the encapsulation of the copies inside "
+        "and\n"
+        "writes the original packets to a pcap file. Ends with a summary: counts, refusals by cause, and "
+        "gaps in\n"
+        "the sequence numbers.",
+        "flowtap-receive");
+    app.add_option("--sa", options.sa, "file of the security association: spi, suite, key")
+        ->required()
+        ->type_name("FILE");
+    auto* const interface = app.add_option("--interface", options.interface,
+                                           "capture on this network interface (needs CAP_NET_RAW)")
+                                ->type_name("NAME");
+    auto* const file = app.add_option("--read", options.file, "read this pcap or pcapng file instead")
+                           ->excludes(interface)
+                           ->type_name("FILE");
+    app.add_option("--write", options.write,
+                   "write the original packets to this pcap file (link type raw IP)")
+        ->type_name("FILE")
+        ->check([](const std::string& path) {
+            return path == "-" ? std::string("has to be a file; the summary goes to standard output")
+                               : std::string();
+        });
+    app.add_option("--count", options.count, "stop after this many copies")
+        ->check(CLI::PositiveNumber)
+        ->type_name("N");
+    app.add_option("--idle", options.idle, "stop after this many seconds without an ESP packet")
+        ->check(CLI::PositiveNumber)
+        ->excludes(file)
+        ->type_name("SECONDS");
+    app.add_option(
+           "--replay-window", options.replay_window,
+           "refuse replayed packets by a window of 64 to 4096 sequence numbers; 0, the default, refuses "
+           "none, as RFC 4303 has it for static keys, and counts what came twice")
+        ->check([](const std::string& text) {
+            std::size_t size = 0;
+            const bool right =
+                CLI::detail::lexical_cast(text, size) && (size == 0 || crypto::ReplayWindow::valid(size));
+            return right ? std::string() : std::string("has to be 0, or from 64 to 4096");
+        })
+        ->type_name("N");
+    app.add_flag("--json", options.json, "print the summary as one JSON object");
+    app.footer(
+        "Exit codes: 0 everything was opened, 1 there were gaps, refused or repeated packets, 2 wrong "
+        "arguments or\n"
+        "files, 3 a capability is missing.");
+    try {
+        app.parse(argc, argv);
+        if (interface->count() == 0 && file->count() == 0) {
+            throw CLI::RequiredError("--interface or --read");
+        }
+    } catch (const CLI::ParseError& error) {
+        const int code = app.exit(error);
+        return std::unexpected(Leave{code == 0 ? 0 : std::to_underlying(ExitCode::bad_input)});
+    }
+    return options;
+}
+
+}  // namespace flowtap::tools::receive

@@ -1,0 +1,60 @@
+#include "tools/receive/receiver.h"
+
+#include <numeric>
+
+namespace flowtap::tools::receive {
+
+std::uint64_t Statistics::refused() const {
+    const auto esp = std::accumulate(refused_by_esp.begin(), refused_by_esp.end(), std::uint64_t{0});
+    return std::accumulate(refused_otherwise.begin(), refused_otherwise.end(), esp);
+}
+
+bool Statistics::clean() const {
+    return refused() == 0 && sequence.missing() == 0 && sequence.duplicates() == 0;
+}
+
+std::optional<std::span<const std::uint8_t>> Receiver::receive(std::span<std::uint8_t> frame, LinkType type) {
+    const Found found = find_esp(frame, type);
+    if (!found.cause) {
+        ++statistics_.esp_packets;
+        refuse(found.cause.error());
+        return std::nullopt;
+    }
+    if (found.esp.data() == nullptr) {
+        ++statistics_.other_frames;
+        return std::nullopt;
+    }
+    ++statistics_.esp_packets;
+
+    using enum crypto::OpenVerdict;
+    const crypto::Opened packet = opener_.open(*sa_, found.esp);
+    const bool authentic = packet.verdict == opened || packet.verdict == bad_padding ||
+                           packet.verdict == dummy || packet.verdict == bad_next_header ||
+                           packet.verdict == bad_inner;
+    if (authentic) {
+        statistics_.sequence.add(counter_of(packet.sequence, packet.iv));
+    }
+    if (packet.verdict == dummy) {
+        ++statistics_.dummies;
+        return std::nullopt;
+    }
+    if (packet.verdict != opened) {
+        ++statistics_.refused_by_esp[static_cast<std::size_t>(packet.verdict)];
+        return std::nullopt;
+    }
+
+    const auto copy = strip_raw(packet.inner);
+    if (!copy) {
+        refuse(copy.error());
+        return std::nullopt;
+    }
+    const auto count = [&](Tally& tally) {
+        ++tally.packets;
+        tally.bytes += copy->original.size();
+    };
+    count(statistics_.copies);
+    count(statistics_.destinations[{copy->destination, copy->destination_port}]);
+    return copy->original;
+}
+
+}  // namespace flowtap::tools::receive

@@ -1,0 +1,20 @@
+// The summary that a run ends with: for a person, or one JSON object on a line. Both end with a line end.
+#pragma once
+
+#include "tools/receive/receiver.h"
+
+#include <cstdint>
+#include <string>
+
+namespace flowtap::tools::receive {
+
+/// `dropped`: frames that the kernel dropped before they could be read.
+std::string text_report(const Statistics& statistics, std::uint64_t dropped);
+
+/// {"frames_other", "esp_packets", "copies", "bytes", "dummies", "refused", "refused_by": {cause: n},
+///  "destinations": [{"address", "port", "packets", "bytes"}],
+///  "sequence": {"seen": [{"first", "last"}], "missing", "duplicates", "gaps": [{"first", "last", "count"}]},
+///  "capture_dropped"}
+std::string json_report(const Statistics& statistics, std::uint64_t dropped);
+
+}  // namespace flowtap::tools::receive
