@@ -7,6 +7,7 @@
 #include <cstring>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utility>
 
 namespace flowtap::lib {
 namespace {
@@ -190,9 +191,11 @@ std::expected<std::optional<LinkMessage>, LinkError> receive_message(int socket)
     header.msg_control = control.data();
     header.msg_controllen = control.size();
     ssize_t received = -1;
+    bool reset = false;
     do {
         received = ::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    } while (received < 0 && errno == EINTR);
+        // A peer that closed without reading all of ours makes one ECONNRESET; what it had sent is behind it.
+    } while (received < 0 && (errno == EINTR || (errno == ECONNRESET && !std::exchange(reset, true))));
     if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         return std::nullopt;
     }

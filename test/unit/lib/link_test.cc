@@ -1,0 +1,734 @@
+// How control and dataplane meet, are told apart, wake one another, and part.
+#include "lib/link.h"
+
+#include "lib/heartbeat.h"
+#include "lib/link_message.h"
+#include "test/unit/lib/child.h"
+#include "test/unit/lib/temporary_folder.h"
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fcntl.h>
+#include <fstream>
+#include <functional>
+#include <poll.h>
+#include <random>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <thread>
+
+namespace {
+
+using namespace flowtap::lib;
+using Catch::Contains;
+using flowtap::test::run_in_child;
+using flowtap::test::start_child;
+using flowtap::test::TemporaryFolder;
+using flowtap::test::wait_for_child;
+using std::chrono::milliseconds;
+
+constexpr RegionShape shape{.max_taps = 16, .worker_count = 2};
+constexpr ConfigDigest digest{1, 2, 3};
+constexpr milliseconds patience{60'000};
+
+/// Waits until fd() is readable, at most the time.
+bool wait_readable(int descriptor, milliseconds time = patience) {
+    pollfd waited{.fd = descriptor, .events = POLLIN, .revents = 0};
+    return ::poll(&waited, 1, static_cast<int>(time.count())) == 1;
+}
+
+/// The end's next event of the type; others are thrown away.
+template <typename Event, typename End>
+Event wait_for(End& end) {
+    while (true) {
+        REQUIRE(wait_readable(end.fd()));
+        if (auto event = end.poll()) {
+            if (auto* wanted = std::get_if<Event>(&*event)) {
+                return std::move(*wanted);
+            }
+        }
+    }
+}
+
+struct Dataplane {
+    StatusRegion status;
+    LinkServer server;
+
+    explicit Dataplane(const std::filesystem::path& path, const RegionShape& of = shape,
+                       const ConfigDigest& config = digest, std::optional<uid_t> user = {})
+        : status(StatusRegion::create(of, new_epoch()).value()),
+          server(LinkServer::listen(path, status, config, user).value()) {}
+};
+
+struct Control {
+    CommandRegion command;
+    LinkClient client;
+
+    explicit Control(const std::filesystem::path& path, const RegionShape& of = shape,
+                     const ConfigDigest& config = digest)
+        : command(CommandRegion::create(new_epoch()).value()),
+          client(LinkClient::connect(path, command, of, config).value()) {}
+};
+
+/// A peer that speaks for itself.
+FileDescriptor connect_raw(const std::filesystem::path& path) {
+    const auto address = socket_address(path).value();
+    FileDescriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    REQUIRE(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+    return socket;
+}
+
+FileDescriptor listen_raw(const std::filesystem::path& path) {
+    const auto address = socket_address(path).value();
+    FileDescriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    REQUIRE(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+    REQUIRE(::listen(socket.get(), 4) == 0);
+    return socket;
+}
+
+LinkMessage wait_for_message(int socket) {
+    while (true) {
+        REQUIRE(wait_readable(socket));
+        if (auto message = receive_message(socket).value()) {
+            return std::move(*message);
+        }
+    }
+}
+
+std::size_t open_descriptors() {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+struct Fixture {
+    TemporaryFolder folder;
+    std::filesystem::path path = folder.path() / "dataplane.sock";
+};
+
+FileDescriptor make_registry(std::string_view content) {
+    FileDescriptor memfd(::memfd_create("link-test-registry", MFD_CLOEXEC));
+    REQUIRE(::pwrite(memfd.get(), content.data(), content.size(), 0) == static_cast<ssize_t>(content.size()));
+    return memfd;
+}
+
+std::string content_of(const FileDescriptor& memfd) {
+    std::string content(64, '\0');
+    const ssize_t size = ::pread(memfd.get(), content.data(), content.size(), 0);
+    content.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    return content;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "link: hellos exchanged, each reads what the other writes", "[link]") {
+    Dataplane dataplane(path);
+    CHECK_FALSE(dataplane.server.poll());
+    Control control(path);
+    CHECK_FALSE(dataplane.server.connected());
+    auto up = wait_for<ControlUp>(dataplane.server);
+    auto there = control.client.wait_up(patience).value();
+    CHECK(dataplane.server.connected());
+    CHECK(control.client.connected());
+    CHECK(up.pid == ::getpid());
+    CHECK(there.pid == ::getpid());
+    CHECK(up.command.epoch() == control.command.epoch());
+    CHECK(there.status.epoch() == dataplane.status.epoch());
+    CHECK_FALSE(there.kept);
+
+    control.command.block().heartbeat = 5;
+    CHECK(up.command.block().heartbeat == 5);
+    dataplane.status.status().manager.taps = 6;
+    CHECK(there.status.status().manager.taps == 6);
+
+    CommandProducer commands(control.command.block().commands, there.status.block().commands_consumed);
+    CommandConsumer incoming(up.command.block().commands, dataplane.status.block().commands_consumed);
+    CommandRecord record;
+    record.bytes[0] = std::byte{42};
+    REQUIRE(commands.push(record) == true);
+    CommandRecord copy;
+    REQUIRE(incoming.pop(copy) == true);
+    CHECK(copy.bytes == record.bytes);
+    CHECK(commands.drained() == true);
+}
+
+TEST_CASE_METHOD(Fixture, "link: another configuration is refused, and both sides are told", "[link]") {
+    Dataplane dataplane(path);
+    SECTION("another number of taps") {
+        Control control(path, {.max_taps = 17, .worker_count = 2});
+        const auto server_error = wait_for<ControlRefused>(dataplane.server).reason;
+        const auto client_error = control.client.wait_up(patience).error();
+        for (const LinkError& error : {server_error, client_error}) {
+            CHECK(error.failure == LinkFailure::shape);
+            CHECK_THAT(error.message, Contains("16 taps and 2 workers") && Contains("17 and 2"));
+        }
+        CHECK_THAT(server_error.message, Contains(fmt::format("process {}", ::getpid())));
+    }
+    SECTION("another number of workers") {
+        Control control(path, {.max_taps = 16, .worker_count = 1});
+        CHECK_THAT(wait_for<ControlRefused>(dataplane.server).reason.message,
+                   Contains("control for 16 and 1"));
+        CHECK(control.client.wait_up(patience).error().failure == LinkFailure::shape);
+    }
+    SECTION("another file") {
+        Control control(path, shape, {0xab, 0xcd});
+        const auto server_error = wait_for<ControlRefused>(dataplane.server).reason;
+        const auto client_error = control.client.wait_up(patience).error();
+        for (const LinkError& error : {server_error, client_error}) {
+            CHECK(error.failure == LinkFailure::configuration);
+            CHECK_THAT(error.message, Contains("0102030000000000") && Contains("abcd000000000000"));
+        }
+    }
+    CHECK_FALSE(dataplane.server.connected());
+    // The dataplane serves on.
+    Control right(path);
+    static_cast<void>(wait_for<ControlUp>(dataplane.server));
+    CHECK(right.client.wait_up(patience).has_value());
+}
+
+TEST_CASE_METHOD(Fixture, "link: another layout version is refused, whatever the rest looks like", "[link]") {
+    const std::string versions = fmt::format("{}", layout_version + 1);
+    SECTION("of control") {
+        Dataplane dataplane(path);
+        const FileDescriptor control = connect_raw(path);
+        std::vector<std::byte> hello(GENERATE(16U, 80U, 500U, 3000U));
+        const LinkPrefix prefix{.kind = LinkMessageKind::hello,
+                                .layout_version = layout_version + 1,
+                                .size = static_cast<std::uint32_t>(hello.size())};
+        std::memcpy(hello.data(), &prefix, sizeof(prefix));
+        REQUIRE(send_message(control.get(), std::span<const std::byte>(hello)).has_value());
+        const auto server_error = wait_for<ControlRefused>(dataplane.server).reason;
+        CHECK(server_error.failure == LinkFailure::version);
+        CHECK_THAT(server_error.message,
+                   Contains(fmt::format("version {}", layout_version)) && Contains(versions));
+        const auto refusal = read_refusal(wait_for_message(control.get()), "the dataplane");
+        CHECK(refusal.failure == LinkFailure::version);
+        CHECK_THAT(refusal.message, Contains(versions));
+    }
+    SECTION("of the dataplane") {
+        const FileDescriptor listener = listen_raw(path);
+        Control control(path);
+        const FileDescriptor server(::accept(listener.get(), nullptr, nullptr));
+        LinkHello hello = make_hello(shape, digest, new_epoch());
+        hello.prefix.layout_version = layout_version + 1;
+        REQUIRE(send_message(server.get(), hello).has_value());
+        const auto error = control.client.wait_up(patience).error();
+        CHECK(error.failure == LinkFailure::version);
+        CHECK_THAT(error.message, Contains(versions));
+        static_cast<void>(wait_for_message(server.get()));  // control's hello
+        CHECK(read_refusal(wait_for_message(server.get()), "control").failure == LinkFailure::version);
+        CHECK(control.client.fd() == -1);
+        CHECK_FALSE(control.client.poll());
+    }
+}
+
+TEST_CASE_METHOD(Fixture, "link: one control at a time; the next one when the first is gone", "[link]") {
+    Dataplane dataplane(path);
+    auto first = std::make_optional<Control>(path);
+    static_cast<void>(wait_for<ControlUp>(dataplane.server));
+    REQUIRE(first->client.wait_up(patience).has_value());
+
+    Control second(path);
+    CHECK(wait_for<ControlRefused>(dataplane.server).reason.failure == LinkFailure::busy);
+    const auto error = second.client.wait_up(patience).error();
+    CHECK(error.failure == LinkFailure::busy);
+    CHECK_THAT(error.message, Contains(fmt::format("process {} is connected already", ::getpid())));
+
+    // The first one has not noticed.
+    dataplane.server.wake();
+    static_cast<void>(wait_for<LinkWoken>(first->client));
+    first->client.wake();
+    static_cast<void>(wait_for<LinkWoken>(dataplane.server));
+
+    // The next one may come before the dataplane has looked: it is not turned away for the dead one's sake.
+    first.reset();
+    Control third(path);
+    static_cast<void>(wait_for<ControlLost>(dataplane.server));
+    static_cast<void>(wait_for<ControlUp>(dataplane.server));
+    CHECK(third.client.wait_up(patience).has_value());
+}
+
+TEST_CASE_METHOD(Fixture, "link: a restarted control starts a new epoch, and both rings are empty",
+                 "[link]") {
+    Dataplane dataplane(path);
+    auto first = std::make_optional<Control>(path);
+    Epoch first_epoch{};
+    {
+        auto up = wait_for<ControlUp>(dataplane.server);
+        auto there = first->client.wait_up(patience).value();
+        first_epoch = up.command.epoch();
+        CommandProducer commands(first->command.block().commands, there.status.block().commands_consumed);
+        CompletionProducer completions(dataplane.status.block().completions,
+                                       up.command.block().completions_consumed);
+        REQUIRE(commands.push(CommandRecord{}) == true);
+        REQUIRE(completions.push(CompletionRecord{.id = 1}) == true);
+    }
+    first.reset();
+    Control second(path);
+    auto up = wait_for<ControlUp>(dataplane.server);
+    auto there = second.client.wait_up(patience).value();
+    CHECK(up.command.epoch() > first_epoch);
+    CHECK(there.status.epoch() == dataplane.status.epoch());
+    CommandConsumer commands(up.command.block().commands, dataplane.status.block().commands_consumed);
+    CompletionConsumer completions(there.status.block().completions,
+                                   second.command.block().completions_consumed);
+    CommandRecord command;
+    CompletionRecord completion;
+    CHECK(commands.pop(command) == false);
+    CHECK(completions.pop(completion) == false);
+}
+
+TEST_CASE_METHOD(Fixture, "link: a control that outlives the dataplane meets the next one with empty rings",
+                 "[link]") {
+    auto command = CommandRegion::create(new_epoch()).value();
+    Epoch first_epoch{};
+    {
+        Dataplane dataplane(path);
+        auto client = LinkClient::connect(path, command, shape, digest).value();
+        static_cast<void>(wait_for<ControlUp>(dataplane.server));
+        auto there = client.wait_up(patience).value();
+        first_epoch = there.status.epoch();
+        CommandProducer commands(command.block().commands, there.status.block().commands_consumed);
+        REQUIRE(commands.push(CommandRecord{}) == true);
+    }
+    Dataplane dataplane(path);
+    auto client = LinkClient::connect(path, command, shape, digest).value();
+    auto up = wait_for<ControlUp>(dataplane.server);
+    CHECK(client.wait_up(patience)->status.epoch() > first_epoch);
+    CommandConsumer commands(up.command.block().commands, dataplane.status.block().commands_consumed);
+    CommandRecord record;
+    CHECK(commands.pop(record) == false);
+}
+
+TEST_CASE_METHOD(Fixture, "link: a killed control is noticed within 1 s", "[link]") {
+    Dataplane dataplane(path);
+    const pid_t child = start_child([&] {
+        Control control(path);
+        static_cast<void>(control.client.wait_up(patience));
+        ::pause();
+    });
+    CHECK(wait_for<ControlUp>(dataplane.server).pid == child);
+    CHECK_FALSE(dataplane.server.poll());
+    ::kill(child, SIGKILL);
+    REQUIRE(wait_readable(dataplane.server.fd(), milliseconds(1000)));
+    const auto event = dataplane.server.poll();
+    REQUIRE(event);
+    REQUIRE(std::holds_alternative<ControlLost>(*event));
+    CHECK(std::get<ControlLost>(*event).reason.failure == LinkFailure::closed);
+    CHECK_FALSE(dataplane.server.connected());
+    CHECK(wait_for_child(child).signal == SIGKILL);
+}
+
+TEST_CASE_METHOD(Fixture, "link: a killed dataplane is noticed within 1 s", "[link]") {
+    const pid_t child = start_child([&] {
+        Dataplane dataplane(path);
+        while (true) {
+            wait_readable(dataplane.server.fd());
+            static_cast<void>(dataplane.server.poll());
+        }
+    });
+    auto command = CommandRegion::create(new_epoch()).value();
+    std::optional<LinkClient> client;
+    while (!client) {
+        if (auto connected = LinkClient::connect(path, command, shape, digest)) {
+            client = std::move(*connected);
+        } else {
+            std::this_thread::sleep_for(milliseconds(5));
+        }
+    }
+    const auto there = client->wait_up(patience).value();
+    CHECK(there.pid == child);
+    ::kill(child, SIGKILL);
+    REQUIRE(wait_readable(client->fd(), milliseconds(1000)));
+    const auto event = client->poll();
+    REQUIRE(event);
+    REQUIRE(std::holds_alternative<DataplaneLost>(*event));
+    CHECK_FALSE(client->connected());
+    CHECK(client->fd() == -1);
+    CHECK(wait_for_child(child).signal == SIGKILL);
+    // What it left is still readable, and its socket file is in nobody's way.
+    CHECK(there.status.block().header.magic == status_magic);
+    Dataplane next(path);
+}
+
+TEST_CASE_METHOD(Fixture, "link: a control that hangs is told by its heartbeat, and can be dropped",
+                 "[link]") {
+    Dataplane dataplane(path);
+    const pid_t child = start_child([&] {
+        Control control(path);
+        static_cast<void>(control.client.wait_up(patience));
+        while (true) {
+            control.command.block().heartbeat.fetch_add(1);
+            std::this_thread::sleep_for(milliseconds(20));
+            if (auto event = control.client.poll(); event && std::holds_alternative<DataplaneLost>(*event)) {
+                const auto& reason = std::get<DataplaneLost>(*event).reason;
+                ::_exit(reason.message == "the dataplane refused: it hangs" ? 42 : 43);
+            }
+        }
+    });
+    const auto up = wait_for<ControlUp>(dataplane.server);
+    HeartbeatWatch watch(std::chrono::steady_clock::now());
+    const auto look = [&] {
+        return watch.observe(std::chrono::steady_clock::now(), up.command.block().heartbeat.load());
+    };
+    while (up.command.block().heartbeat < 3) {
+        std::this_thread::sleep_for(milliseconds(5));
+    }
+    CHECK(look() == Health::alive);
+    ::kill(child, SIGSTOP);
+    while (look() == Health::alive) {
+        std::this_thread::sleep_for(milliseconds(5));
+    }
+    dataplane.server.drop("it hangs");
+    CHECK_FALSE(dataplane.server.connected());
+    ::kill(child, SIGCONT);
+    CHECK(wait_for_child(child).code == 42);
+    CHECK_FALSE(dataplane.server.poll());
+}
+
+TEST_CASE("link: a heartbeat that stands still is stalled before 1 s, and alive when it moves", "[link]") {
+    const HeartbeatWatch::Clock::time_point start{};
+    HeartbeatWatch watch(start);
+    CHECK(watch.observe(start + milliseconds(500), 0) == Health::alive);
+    CHECK(watch.observe(start + milliseconds(899), 1) == Health::alive);
+    CHECK(watch.observe(start + milliseconds(1798), 1) == Health::alive);
+    CHECK(watch.observe(start + milliseconds(1799), 1) == Health::stalled);
+    CHECK(watch.observe(start + milliseconds(5000), 1) == Health::stalled);
+    CHECK(watch.observe(start + milliseconds(5001), 0) == Health::alive);
+    HeartbeatWatch never(start);
+    CHECK(never.observe(start + milliseconds(1000), 0) == Health::stalled);
+}
+
+TEST_CASE_METHOD(Fixture, "link: the dataplane keeps control's registry across control's death", "[link]") {
+    Dataplane dataplane(path);
+    {
+        Control first(path);
+        static_cast<void>(wait_for<ControlUp>(dataplane.server));
+        CHECK_FALSE(first.client.wait_up(patience)->kept);
+        REQUIRE(first.client.keep(make_registry("old").get()).has_value());
+        REQUIRE(first.client.keep(make_registry("taps").get()).has_value());
+        // control dies at once: what it sent counts all the same
+    }
+    static_cast<void>(wait_for<ControlLost>(dataplane.server));
+    {
+        Control second(path);
+        static_cast<void>(wait_for<ControlUp>(dataplane.server));
+        auto there = second.client.wait_up(patience).value();
+        CHECK(content_of(there.kept) == "taps");
+        REQUIRE(::pwrite(there.kept.get(), "more", 4, 4) == 4);
+    }
+    static_cast<void>(wait_for<ControlLost>(dataplane.server));
+    Control third(path);
+    static_cast<void>(wait_for<ControlUp>(dataplane.server));
+    CHECK(content_of(third.client.wait_up(patience)->kept) == "tapsmore");
+    // It has never been mapped.
+    std::ifstream maps("/proc/self/maps");
+    const std::string all{std::istreambuf_iterator<char>(maps), {}};
+    CHECK_THAT(all, Contains("flowtap-status") && !Contains("link-test-registry"));
+}
+
+TEST_CASE_METHOD(Fixture, "link: nothing is kept, and nobody woken, without a link", "[link]") {
+    Dataplane dataplane(path);
+    dataplane.server.wake();
+    dataplane.server.drop("nobody is there");
+    Control control(path);
+    control.client.wake();
+    CHECK(control.client.keep(make_registry("x").get()).error().failure == LinkFailure::closed);
+    static_cast<void>(wait_for<ControlUp>(dataplane.server));
+    CHECK_FALSE(dataplane.server.poll());
+}
+
+TEST_CASE_METHOD(Fixture, "link: any number of wakes blocks nobody and comes as few", "[link]") {
+    Dataplane dataplane(path);
+    Control control(path);
+    static_cast<void>(wait_for<ControlUp>(dataplane.server));
+    REQUIRE(control.client.wait_up(patience).has_value());
+    constexpr int wakes = 100'000;
+    for (int i = 0; i < wakes; ++i) {
+        control.client.wake();
+        dataplane.server.wake();
+    }
+    // With that much unread there is no room for a memfd either: it says so instead of blocking.
+    CHECK(control.client.keep(make_registry("x").get()).error().failure == LinkFailure::busy);
+    int events = 0;
+    while (auto event = dataplane.server.poll()) {
+        CHECK(std::holds_alternative<LinkWoken>(*event));
+        ++events;
+    }
+    CHECK(events > 0);
+    CHECK(events < wakes / 1000);
+    static_cast<void>(wait_for<LinkWoken>(control.client));
+    CHECK(control.client.keep(make_registry("x").get()).has_value());
+}
+
+TEST_CASE_METHOD(Fixture, "link: a wake before death is not lost", "[link]") {
+    Dataplane dataplane(path);
+    {
+        Control control(path);
+        static_cast<void>(wait_for<ControlUp>(dataplane.server));
+        REQUIRE(control.client.wait_up(patience).has_value());
+        control.client.wake();
+    }
+    auto event = dataplane.server.poll();
+    REQUIRE(event);
+    CHECK(std::holds_alternative<LinkWoken>(*event));
+    event = dataplane.server.poll();
+    REQUIRE(event);
+    CHECK(std::holds_alternative<ControlLost>(*event));
+}
+
+TEST_CASE_METHOD(Fixture, "link: only root, the own user and the named user may connect", "[link]") {
+    constexpr uid_t nobody = 65534;
+    REQUIRE(::geteuid() == 0);  // as everybody else this test would prove nothing
+    std::filesystem::permissions(folder.path(), std::filesystem::perms::all);
+    const auto connect_as_nobody = [&] {
+        return start_child([&] {
+            auto command = CommandRegion::create(new_epoch()).value();
+            if (::setuid(nobody) != 0) {
+                ::_exit(1);
+            }
+            auto client = LinkClient::connect(path, command, shape, digest);
+            if (!client) {
+                ::_exit(2);
+            }
+            const auto there = client->wait_up(patience);
+            ::_exit(there ? 42 : there.error().failure == LinkFailure::not_permitted ? 43 : 44);
+        });
+    };
+    SECTION("a stranger is refused even where the file would let it in") {
+        Dataplane dataplane(path);
+        std::filesystem::permissions(path, std::filesystem::perms::all);
+        const pid_t child = connect_as_nobody();
+        const auto refused = wait_for<ControlRefused>(dataplane.server).reason;
+        CHECK(refused.failure == LinkFailure::not_permitted);
+        CHECK_THAT(refused.message, Contains("user 65534"));
+        CHECK(wait_for_child(child).code == 43);
+    }
+    SECTION("the named user is let in, by the file too") {
+        Dataplane dataplane(path, shape, digest, nobody);
+        struct stat status{};
+        REQUIRE(::stat(path.c_str(), &status) == 0);
+        CHECK(status.st_uid == nobody);
+        CHECK((status.st_mode & 07777U) == 0600);
+        const pid_t child = connect_as_nobody();
+        static_cast<void>(wait_for<ControlUp>(dataplane.server));
+        CHECK(wait_for_child(child).code == 42);
+    }
+    SECTION("without a named user, the file lets nobody else in") {
+        Dataplane dataplane(path);
+        struct stat status{};
+        REQUIRE(::stat(path.c_str(), &status) == 0);
+        CHECK(status.st_uid == 0);
+        CHECK((status.st_mode & 07777U) == 0600);
+        CHECK(wait_for_child(connect_as_nobody()).code == 2);
+    }
+    SECTION("control does not hand its secrets to a stranger that listens there") {
+        const pid_t child = start_child([&] {
+            if (::setuid(nobody) != 0) {
+                ::_exit(1);
+            }
+            const FileDescriptor listener = listen_raw(path);
+            std::filesystem::permissions(path, std::filesystem::perms::all);
+            const FileDescriptor peer(::accept(listener.get(), nullptr, nullptr));
+            std::array<char, 64> bytes{};
+            ::_exit(::recv(peer.get(), bytes.data(), bytes.size(), 0) == 0 ? 42 : 43);
+        });
+        auto command = CommandRegion::create(new_epoch()).value();
+        LinkError error;
+        while (error.failure != LinkFailure::not_permitted) {
+            error = LinkClient::connect(path, command, shape, digest).error();
+        }
+        CHECK(wait_for_child(child).code == 42);
+    }
+}
+
+TEST_CASE_METHOD(Fixture, "link: the socket file: stale is replaced, live and foreign are not", "[link]") {
+    auto status = StatusRegion::create(shape, new_epoch()).value();
+    const auto listen = [&] { return LinkServer::listen(path, status, digest); };
+    SECTION("stale") {
+        listen_raw(path).reset();
+        REQUIRE(std::filesystem::exists(path));
+        CHECK(listen().has_value());
+    }
+    SECTION("live") {
+        Dataplane first(path);
+        const auto second = listen();
+        REQUIRE_FALSE(second);
+        CHECK(second.error().failure == LinkFailure::busy);
+        CHECK_THAT(second.error().message, Contains(path.native()));
+        Control control(path);
+        static_cast<void>(wait_for<ControlUp>(first.server));
+    }
+    SECTION("a file that is no socket") {
+        std::ofstream(path) << "precious";
+        CHECK_THAT(listen().error().message, Contains("not a socket"));
+        CHECK(std::filesystem::file_size(path) == 8);
+    }
+    SECTION("no folder") {
+        path = folder.path() / "none" / "dataplane.sock";
+        CHECK_THAT(listen().error().message, Contains(path.native()) && Contains("No such file"));
+    }
+    SECTION("a path that is too long") {
+        path = folder.path() / std::string(120, 'x');
+        CHECK_THAT(listen().error().message, Contains("1 to 107 bytes"));
+    }
+    SECTION("it goes with the server, but only its own") {
+        auto first = std::make_optional(listen().value());
+        CHECK(std::filesystem::exists(path));
+        std::filesystem::remove(path);
+        const auto second = listen();
+        first.reset();
+        CHECK(std::filesystem::exists(path));
+    }
+    SECTION("it goes with the server") {
+        listen().value();
+        CHECK_FALSE(std::filesystem::exists(path));
+    }
+    SECTION("control without a dataplane") {
+        auto command = CommandRegion::create(new_epoch()).value();
+        const auto client = LinkClient::connect(path, command, shape, digest);
+        REQUIRE_FALSE(client);
+        CHECK(client.error().failure == LinkFailure::system);
+        CHECK_THAT(client.error().message, Contains(path.native()));
+    }
+}
+
+TEST_CASE_METHOD(Fixture, "link: a dataplane that does not answer is silent, not a hang", "[link]") {
+    const FileDescriptor listener = listen_raw(path);
+    Control control(path);
+    CHECK(control.client.wait_up(milliseconds(50)).error().failure == LinkFailure::silent);
+}
+
+TEST_CASE_METHOD(Fixture, "link: connections that say nothing keep nobody out", "[link]") {
+    Dataplane dataplane(path);
+    std::vector<FileDescriptor> silent;
+    for (int i = 0; i < 12; ++i) {
+        silent.push_back(connect_raw(path));
+    }
+    Control control(path);
+    static_cast<void>(wait_for<ControlUp>(dataplane.server));
+    CHECK(control.client.wait_up(patience).has_value());
+}
+
+TEST_CASE_METHOD(Fixture, "link: a region that is not sealed, or of another size, is refused", "[link]") {
+    Dataplane dataplane(path);
+    const auto offer = [&](int descriptor) {
+        const FileDescriptor control = connect_raw(path);
+        const std::array descriptors{descriptor};
+        REQUIRE(send_message(control.get(), make_hello(shape, digest, Epoch{1}), descriptors).has_value());
+        return wait_for<ControlRefused>(dataplane.server).reason;
+    };
+    const FileDescriptor unsealed(::memfd_create("link-test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    REQUIRE(::ftruncate(unsealed.get(), static_cast<off_t>(command_region_size)) == 0);
+    const auto refused = offer(unsealed.get());
+    CHECK(refused.failure == LinkFailure::region);
+    CHECK_THAT(refused.message, Contains("the command region") && Contains("seals"));
+    CHECK(offer(dataplane.status.descriptor()).failure == LinkFailure::region);
+    const auto other_epoch = CommandRegion::create(Epoch{2}).value();
+    CHECK_THAT(offer(other_epoch.descriptor()).message, Contains("two epochs"));
+    CHECK_FALSE(dataplane.server.connected());
+}
+
+TEST_CASE_METHOD(Fixture, "link: garbage ends the garbage's connection only, and leaks no descriptor",
+                 "[link]") {
+    Dataplane dataplane(path);
+    const std::size_t before = open_descriptors();
+    std::mt19937_64 random(7);
+    const auto hello = make_hello(shape, digest, Epoch{1});
+    std::vector<std::byte> sample(sizeof(hello));
+    std::memcpy(sample.data(), &hello, sizeof(hello));
+    const std::uint32_t size = sizeof(hello);
+    std::memcpy(sample.data() + offsetof(LinkPrefix, size), &size, sizeof(size));
+
+    for (int round = 0; round < 2000; ++round) {
+        const FileDescriptor raw = connect_raw(path);
+        std::vector<std::byte> bytes = sample;
+        if (round % 3 == 0) {
+            bytes.resize(1 + random() % 600);
+            for (std::byte& byte : bytes) {
+                byte = static_cast<std::byte>(random());
+            }
+        } else {
+            bytes[random() % bytes.size()] = static_cast<std::byte>(random());
+            bytes.resize(round % 3 == 1 ? bytes.size() : 1 + random() % bytes.size());
+        }
+        const std::array<int, 2> descriptors{raw.get(), raw.get()};
+        REQUIRE(send_message(raw.get(), std::span<const std::byte>(bytes),
+                             std::span(descriptors).first(random() % 3))
+                    .has_value());
+        static_cast<void>(wait_for<ControlRefused>(dataplane.server));
+        REQUIRE_FALSE(dataplane.server.connected());
+    }
+    CHECK(open_descriptors() == before);
+}
+
+TEST_CASE_METHOD(Fixture, "link: a control that stops making sense is left, and told why", "[link]") {
+    Dataplane dataplane(path);
+    auto command = CommandRegion::create(Epoch{1}).value();
+    const FileDescriptor raw = connect_raw(path);
+    const std::array descriptors{command.descriptor()};
+    REQUIRE(send_message(raw.get(), make_hello(shape, digest, Epoch{1}), descriptors).has_value());
+    static_cast<void>(wait_for<ControlUp>(dataplane.server));
+    CHECK(wait_for_message(raw.get()).prefix.kind == LinkMessageKind::hello);
+    SECTION("a second hello") {
+        REQUIRE(send_message(raw.get(), make_hello(shape, digest, Epoch{1}), descriptors).has_value());
+        CHECK(wait_for<ControlLost>(dataplane.server).reason.failure == LinkFailure::malformed);
+        CHECK(read_refusal(wait_for_message(raw.get()), "x").failure == LinkFailure::malformed);
+    }
+    SECTION("a keep without a memfd") {
+        REQUIRE(send_signal(raw.get(), LinkMessageKind::keep).has_value());
+        CHECK(wait_for<ControlLost>(dataplane.server).reason.failure == LinkFailure::malformed);
+    }
+    SECTION("a refusal, whose text is made printable") {
+        send_refusal(raw.get(), {LinkFailure::region, "no\x1b[2J\nthanks"});
+        const auto reason = wait_for<ControlLost>(dataplane.server).reason;
+        CHECK(reason.failure == LinkFailure::region);
+        CHECK(reason.message == "control refused: no?[2J?thanks");
+    }
+    CHECK_FALSE(dataplane.server.connected());
+}
+
+TEST_CASE_METHOD(Fixture, "link: control leaves a dataplane that does not make sense", "[link]") {
+    const FileDescriptor listener = listen_raw(path);
+    Control control(path);
+    const FileDescriptor server(::accept(listener.get(), nullptr, nullptr));
+    auto status = StatusRegion::create(shape, Epoch{1}).value();
+    LinkHello hello = make_hello(shape, digest, Epoch{1});
+    std::array descriptors{status.descriptor(), -1};
+    LinkFailure expected = LinkFailure::malformed;
+    SECTION("a wake instead of a hello") {
+        REQUIRE(send_signal(server.get(), LinkMessageKind::wake).has_value());
+    }
+    SECTION("a hello without a region") {
+        REQUIRE(send_message(server.get(), hello).has_value());
+    }
+    SECTION("a hello of another shape") {
+        hello.max_taps = 1;
+        REQUIRE(send_message(server.get(), hello, std::span(descriptors).first(1)).has_value());
+        expected = LinkFailure::shape;
+    }
+    SECTION("a region of another epoch") {
+        hello.epoch = Epoch{2};
+        REQUIRE(send_message(server.get(), hello, std::span(descriptors).first(1)).has_value());
+        expected = LinkFailure::region;
+    }
+    SECTION("a region that is none") {
+        descriptors[0] = control.command.descriptor();
+        REQUIRE(send_message(server.get(), hello, std::span(descriptors).first(1)).has_value());
+        expected = LinkFailure::region;
+    }
+    SECTION("a hello after the hello") {
+        REQUIRE(send_message(server.get(), hello, std::span(descriptors).first(1)).has_value());
+        REQUIRE(control.client.wait_up(patience).has_value());
+        REQUIRE(send_message(server.get(), hello, std::span(descriptors).first(1)).has_value());
+        CHECK(wait_for<DataplaneLost>(control.client).reason.failure == expected);
+        return;
+    }
+    CHECK(control.client.wait_up(patience).error().failure == expected);
+    static_cast<void>(wait_for_message(server.get()));  // control's hello
+    CHECK(read_refusal(wait_for_message(server.get()), "control").failure == expected);
+}
