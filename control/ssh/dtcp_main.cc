@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 namespace flowtap::control::ssh {
@@ -27,7 +28,8 @@ constexpr const char* usage =
     "Copies standard input to the control process's socket PATH and what comes back to standard output. Run "
     "by sshd\n"
     "for the subsystem flow-tap-dtcp; with --only, serves a request only if SSH_ORIGINAL_COMMAND is TOKEN.\n"
-    "Exit codes: 0 served, 1 not served or cut short, 2 bad arguments.\n";
+    "Exit codes: 0 served, 1 refused or cut short, 2 bad arguments, 69 the control process cannot be "
+    "reached.\n";
 
 // How long control may take to accept: it is alive but its queue is full.
 constexpr timeval connect_patience{10, 0};
@@ -96,9 +98,11 @@ class NonBlocking {
     int flags_;
 };
 
-int refuse(const char* why) {
+/// sshd hands a subsystem's exit status on to the client, but not its standard error: a client that reports
+/// more than "failed" has only the former.
+int fail(int status, const char* why) {
     std::fputs(why, stderr);
-    return 1;
+    return status;
 }
 
 int run(int argc, char* argv[]) {
@@ -115,18 +119,18 @@ int run(int argc, char* argv[]) {
     }
     const char* request = std::getenv("SSH_ORIGINAL_COMMAND");
     if (arguments.restricted && (request == nullptr || std::string_view{request} != arguments.only)) {
-        return refuse("flowtap: only the subsystem flow-tap-dtcp is served here\n");
+        return fail(1, "flowtap: only the subsystem flow-tap-dtcp is served here\n");
     }
     ::signal(SIGPIPE, SIG_IGN);
     const auto service = connect_to(arguments.socket);
     if (!service) {
-        return refuse("flowtap: the DTCP service cannot be reached\n");
+        return fail(EX_UNAVAILABLE, "flowtap: the DTCP service cannot be reached\n");
     }
     const NonBlocking input(STDIN_FILENO);
     const NonBlocking output(STDOUT_FILENO);
     const NonBlocking socket(service.get());
     const auto end = run_bridge({STDIN_FILENO, STDOUT_FILENO, service.get()});
-    return end == BridgeEnd::served ? 0 : refuse("flowtap: the connection to the DTCP service was cut\n");
+    return end == BridgeEnd::served ? 0 : fail(1, "flowtap: the connection to the DTCP service was cut\n");
 }
 
 }  // namespace

@@ -122,8 +122,10 @@ class Accounts:
     def install(self, program):
         """A copy of the program that every account can run, wherever it was built."""
         copy = self.directory / "bin" / pathlib.Path(program).name
-        shutil.copy2(program, copy)
-        copy.chmod(0o755)
+        fresh = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}")
+        shutil.copy2(program, fresh)
+        fresh.chmod(0o755)
+        fresh.rename(copy)  # an older copy may be running
         return copy
 
     def known_hosts(self, host, port):

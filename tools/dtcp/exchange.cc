@@ -9,6 +9,7 @@
 #include <array>
 #include <charconv>
 #include <string_view>
+#include <sysexits.h>
 #include <utility>
 
 namespace flowtap::tools::dtcp {
@@ -64,14 +65,11 @@ bool answers(const Response& response, std::uint64_t seq) {
 }
 
 Problem session_ended(SshSession& session) {
-    const auto complaint = session.complaint();
-    if (complaint.empty()) {
-        return {Outcome::no_answer, "the server ended the session without an answer"};
+    // The bridge's word for it (sysexits.h); nothing of the request was passed on then.
+    if (session.exit_status() == EX_UNAVAILABLE) {
+        return {Outcome::no_connection, "the server's DTCP service is not running"};
     }
-    // The bridge says this before anything was sent on.
-    return {complaint.find("cannot be reached") != std::string::npos ? Outcome::no_connection
-                                                                     : Outcome::no_answer,
-            fmt::format("the server says: {}", complaint)};
+    return {Outcome::no_answer, "the server ended the session without an answer"};
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -222,16 +221,10 @@ std::expected<std::string, Problem> SshSession::read(Deadline deadline) {
     return bytes;
 }
 
-std::string SshSession::complaint() {
-    std::array<char, 1024> buffer{};
-    libssh2_session_set_blocking(session_.get(), 0);
-    const auto got = libssh2_channel_read_stderr(channel_.get(), buffer.data(), buffer.size());
-    libssh2_session_set_blocking(session_.get(), 1);
-    std::string text(buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
-    text.resize(std::min(text.size(), text.find('\n')));
-    std::ranges::replace_if(
-        text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-    return text;
+int SshSession::exit_status() {
+    // It comes after the end of the data and before the channel's close.
+    libssh2_channel_wait_closed(channel_.get());
+    return libssh2_channel_get_exit_status(channel_.get());
 }
 
 }  // namespace flowtap::tools::dtcp

@@ -56,8 +56,8 @@ class SshSession {
     /// Some bytes, at least one; empty: the server ended the channel. Nothing by the deadline is no_answer.
     std::expected<std::string, Problem> read(Deadline deadline);
 
-    /// What the server said on the channel's standard error so far, one line; empty where nothing.
-    std::string complaint();
+    /// The exit status of the server's side, once it has ended the channel.
+    int exit_status();
 
   private:
     SshSession() = default;
