@@ -22,11 +22,9 @@
 #include <unistd.h>
 #include <utility>
 
+namespace flowtap::tools::receive {
 namespace {
 
-using namespace std::chrono_literals;
-using namespace flowtap;
-using namespace flowtap::tools::receive;
 using Clock = std::chrono::steady_clock;
 
 struct Failure {
@@ -107,13 +105,13 @@ std::optional<Failure> receive_all(const Options& options, Source& source, Sink*
     const std::chrono::duration<double> idle(options.idle.value_or(0));
     while (!stop.arrived() && statistics.copies.packets < options.count.value_or(UINT64_MAX)) {
         // Written packets are on disk whenever the receiver waits, so that others may read along.
-        Source::Next next = source.next(0ms, stop.descriptor());
+        Source::Next next = source.next(std::chrono::milliseconds(0), stop.descriptor());
         if (next.state == Source::State::nothing) {
             if (sink != nullptr && !sink->flush()) {
                 return Failure{ExitCode::bad_input,
                                fmt::format("cannot write to {}", options.write.string())};
             }
-            next = source.next(100ms, stop.descriptor());
+            next = source.next(std::chrono::milliseconds(100), stop.descriptor());
         }
         switch (next.state) {
             case Source::State::frame: {
@@ -184,8 +182,9 @@ int run(const Options& options) {
 }
 
 }  // namespace
+}  // namespace flowtap::tools::receive
 
 int main(int argc, char* argv[]) {
-    const auto options = parse_options(argc, argv);
-    return options ? run(*options) : options.error().code;
+    const auto options = flowtap::tools::receive::parse_options(argc, argv);
+    return options ? flowtap::tools::receive::run(*options) : options.error().code;
 }

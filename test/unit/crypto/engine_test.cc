@@ -3,16 +3,18 @@
 
 #include "crypto/ipsec_mb.h"
 #include "crypto/known_answers.h"
-#include "esp_fixture.h"
+#include "test/unit/crypto/esp_fixture.h"
 
 #include <catch2/catch.hpp>
 
+namespace flowtap::test {
 namespace {
 
-using namespace std::string_view_literals;
-using namespace flowtap::crypto;
-using flowtap::test::Bytes;
-using flowtap::test::from_hex;
+using crypto::Engine;
+using crypto::InboundSa;
+using crypto::Opened;
+using crypto::OpenVerdict;
+using crypto::verify_known_answers;
 
 struct Gcm {
     IMB_MGR* manager;
@@ -34,14 +36,14 @@ struct Vector {
     std::string_view key, nonce, aad, plain, cipher, tag;
 };
 
-constexpr auto zero_key = "0000000000000000000000000000000000000000000000000000000000000000"sv;
-constexpr auto feff_key = "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"sv;
-constexpr auto feff_plain =
+constexpr std::string_view zero_key = "0000000000000000000000000000000000000000000000000000000000000000";
+constexpr std::string_view feff_key = "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308";
+constexpr std::string_view feff_plain =
     "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525"
-    "b16aedf5aa0de657ba637b391aafd255"sv;
-constexpr auto feff_cipher =
+    "b16aedf5aa0de657ba637b391aafd255";
+constexpr std::string_view feff_cipher =
     "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838"
-    "c5f61e6393ba7a0abcc9f662898015ad"sv;
+    "c5f61e6393ba7a0abcc9f662898015ad";
 
 /// McGrew and Viega, "The Galois/Counter Mode of Operation", appendix B: the test cases with 256-bit keys and
 /// 96-bit IVs (13 to 16).
@@ -55,8 +57,8 @@ constexpr std::array<Vector, 4> published{{
 }};
 
 TEST_CASE("every implementation gives the published AES-256-GCM test cases") {
-    REQUIRE_FALSE(flowtap::test::implementations().empty());
-    for (const auto implementation : flowtap::test::implementations()) {
+    REQUIRE_FALSE(implementations().empty());
+    for (const auto implementation : implementations()) {
         const auto engine = Engine::create(implementation);
         REQUIRE(engine.has_value());
         CHECK(engine->implementation() == implementation);
@@ -72,18 +74,18 @@ TEST_CASE("every implementation gives the published AES-256-GCM test cases") {
 
 TEST_CASE("every implementation agrees with OpenSSL at every size from 0 to 2000") {
     std::mt19937_64 random(1);
-    for (const auto implementation : flowtap::test::implementations()) {
+    for (const auto implementation : implementations()) {
         const auto engine = Engine::create(implementation);
         REQUIRE(engine.has_value());
         for (std::size_t size = 0; size <= 2000; ++size) {
-            const Bytes key = flowtap::test::random_bytes(random, 32);
-            const Bytes nonce = flowtap::test::random_bytes(random, 12);
-            const Bytes aad = flowtap::test::random_bytes(random, 8);
-            Bytes ours = flowtap::test::random_bytes(random, size);
+            const Bytes key = random_bytes(random, 32);
+            const Bytes nonce = random_bytes(random, 12);
+            const Bytes aad = random_bytes(random, 8);
+            Bytes ours = random_bytes(random, size);
             Bytes theirs = ours;
             Bytes their_tag(16);
             const Bytes our_tag = Gcm(engine->manager(), key).seal(nonce, aad, ours);
-            flowtap::test::openssl_seal(key, nonce, aad, theirs, their_tag);
+            openssl_seal(key, nonce, aad, theirs, their_tag);
             INFO(to_string(implementation) << ", " << size << " bytes");
             REQUIRE(ours == theirs);
             REQUIRE(our_tag == their_tag);
@@ -94,7 +96,7 @@ TEST_CASE("every implementation agrees with OpenSSL at every size from 0 to 2000
 TEST_CASE("the automatic engine is one of those") {
     const auto engine = Engine::create();
     REQUIRE(engine.has_value());
-    CHECK_THAT(flowtap::test::implementations(), Catch::VectorContains(engine->implementation()));
+    CHECK_THAT(implementations(), Catch::VectorContains(engine->implementation()));
 }
 
 aes_gcm_enc_dec_t right_cipher = nullptr;
@@ -145,11 +147,10 @@ TEST_CASE("the published ESP packet opens to its published plaintext") {
     Bytes packet = from_hex(
         "4a2cbfe3000000020102030405060708ff425c9b724599df7a3bcd510194e00d6a78107f1b0b1cbf06efae9d65a5d763"
         "748a637985771d347f0545659f14e99def842d8eb335f4eecfdbf831824b4c4915956c96");
-    for (const auto implementation : flowtap::test::implementations()) {
+    for (const auto implementation : implementations()) {
         Bytes buffer = packet;
-        auto opener = flowtap::test::opener(implementation);
-        const auto sa =
-            InboundSa::create(opener.engine(), {.spi = flowtap::lib::Spi{0x4a2cbfe3}, .key = key});
+        auto opener = make_opener(implementation);
+        const auto sa = InboundSa::create(opener.engine(), {.spi = lib::Spi{0x4a2cbfe3}, .key = key});
         REQUIRE(sa.has_value());
         const Opened opened = opener.open(**sa, buffer);
         CHECK(opened.verdict == OpenVerdict::bad_next_header);
@@ -160,3 +161,4 @@ TEST_CASE("the published ESP packet opens to its published plaintext") {
 }
 
 }  // namespace
+}  // namespace flowtap::test

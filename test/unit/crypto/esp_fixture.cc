@@ -1,4 +1,4 @@
-#include "esp_fixture.h"
+#include "test/unit/crypto/esp_fixture.h"
 
 #include <catch2/catch.hpp>
 #include <openssl/evp.h>
@@ -73,11 +73,11 @@ Bytes ipv6_packet(std::mt19937_64& random, std::size_t size, std::uint8_t ds) {
     return packet;
 }
 
-crypto::Sealer sealer(crypto::Implementation implementation) {
+crypto::Sealer make_sealer(crypto::Implementation implementation) {
     return crypto::Sealer::create(crypto::Engine::create(implementation).value()).value();
 }
 
-crypto::Opener opener(crypto::Implementation implementation) {
+crypto::Opener make_opener(crypto::Implementation implementation) {
     return crypto::Opener::create(crypto::Engine::create(implementation).value()).value();
 }
 
@@ -90,11 +90,11 @@ crypto::OutboundParameters outbound(lib::Family family) {
             .lease = {0, std::uint64_t{1} << 32}};
 }
 
-std::unique_ptr<crypto::OutboundSa> make(const crypto::OutboundParameters& parameters) {
+std::unique_ptr<crypto::OutboundSa> make_sa(const crypto::OutboundParameters& parameters) {
     return crypto::OutboundSa::create(crypto::Engine::create().value(), parameters).value();
 }
 
-std::unique_ptr<crypto::InboundSa> inbound(std::optional<std::size_t> window) {
+std::unique_ptr<crypto::InboundSa> make_inbound(std::optional<std::size_t> window) {
     return crypto::InboundSa::create(crypto::Engine::create().value(),
                                      {.spi = spi, .key = key(), .window = window})
         .value();

@@ -38,13 +38,13 @@ lib::IpAddress address(std::string_view text);
 Bytes ipv4_packet(std::mt19937_64& random, std::size_t size, std::uint8_t ds = 0);
 Bytes ipv6_packet(std::mt19937_64& random, std::size_t size, std::uint8_t ds = 0);
 
-crypto::Sealer sealer(crypto::Implementation implementation = crypto::Implementation::automatic);
-crypto::Opener opener(crypto::Implementation implementation = crypto::Implementation::automatic);
+crypto::Sealer make_sealer(crypto::Implementation implementation = crypto::Implementation::automatic);
+crypto::Opener make_opener(crypto::Implementation implementation = crypto::Implementation::automatic);
 
 /// An SA with the outer family, spi and key() above, lease [0, 2^32) unless given.
 crypto::OutboundParameters outbound(lib::Family family = lib::Family::ipv4);
-std::unique_ptr<crypto::OutboundSa> make(const crypto::OutboundParameters& parameters);
-std::unique_ptr<crypto::InboundSa> inbound(std::optional<std::size_t> window = 64);
+std::unique_ptr<crypto::OutboundSa> make_sa(const crypto::OutboundParameters& parameters);
+std::unique_ptr<crypto::InboundSa> make_inbound(std::optional<std::size_t> window = 64);
 
 /// Implementations that this CPU runs.
 std::vector<crypto::Implementation> implementations();

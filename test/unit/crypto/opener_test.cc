@@ -1,7 +1,7 @@
 // Opening: what our sealer and OpenSSL made opens, and everything else is refused by its name.
 #include "crypto/opener.h"
 
-#include "esp_fixture.h"
+#include "test/unit/crypto/esp_fixture.h"
 
 #include <catch2/catch.hpp>
 
@@ -10,11 +10,16 @@
 #include <cstdint>
 #include <random>
 
+namespace flowtap::test {
 namespace {
 
-using namespace flowtap::crypto;
-using namespace flowtap::test;
-using flowtap::lib::Family;
+using crypto::Engine;
+using crypto::Implementation;
+using crypto::InboundSa;
+using crypto::NextHeader;
+using crypto::Opened;
+using crypto::OpenVerdict;
+using crypto::OutboundSa;
 
 /// A plaintext with the trailer that it says: padding, pad length, next header.
 Bytes plain_of(const Bytes& inner, const Bytes& padding, std::uint8_t next_header) {
@@ -23,7 +28,7 @@ Bytes plain_of(const Bytes& inner, const Bytes& padding, std::uint8_t next_heade
 }
 
 OpenVerdict verdict_of(InboundSa& sa, Bytes packet) {
-    auto opener = flowtap::test::opener();
+    auto opener = make_opener();
     const Opened opened = opener.open(sa, packet);
     CHECK(opened.inner.empty() == (opened.verdict != OpenVerdict::opened));
     return opened.verdict;
@@ -32,10 +37,10 @@ OpenVerdict verdict_of(InboundSa& sa, Bytes packet) {
 TEST_CASE("what the sealer seals opens to the same inner packet, at every size") {
     std::mt19937_64 random(5);
     for (const Implementation implementation : implementations()) {
-        auto opener = flowtap::test::opener(implementation);
-        auto sealer = flowtap::test::sealer(implementation);
+        auto opener = make_opener(implementation);
+        auto sealer = make_sealer(implementation);
         const auto sa = OutboundSa::create(opener.engine(), outbound()).value();
-        const auto in = InboundSa::create(opener.engine(), {.spi = flowtap::test::spi, .key = key()}).value();
+        const auto in = InboundSa::create(opener.engine(), {.spi = spi, .key = key()}).value();
         for (std::size_t size = 20; size <= 2000; ++size) {
             const bool version6 = size >= 40 && random() % 2 == 0;
             const Bytes inner = version6 ? ipv6_packet(random, size) : ipv4_packet(random, size);
@@ -52,8 +57,8 @@ TEST_CASE("what the sealer seals opens to the same inner packet, at every size")
 
 TEST_CASE("what OpenSSL sealed opens; longer padding and TFC padding are stripped") {
     std::mt19937_64 random(5);
-    const auto sa = inbound();
-    auto opener = flowtap::test::opener();
+    const auto sa = make_inbound();
+    auto opener = make_opener();
     std::uint32_t sequence = 0;
     for (const std::size_t tfc : {0UL, 1UL, 4UL, 300UL}) {
         for (std::size_t padded = 0; padded <= 255; ++padded) {
@@ -72,7 +77,7 @@ TEST_CASE("what OpenSSL sealed opens; longer padding and TFC padding are strippe
 
 TEST_CASE("a packet cut short is refused, wherever it is cut") {
     std::mt19937_64 random(5);
-    const auto sa = inbound();
+    const auto sa = make_inbound();
     const Bytes packet = esp_of(1, plain_of(ipv4_packet(random, 62), {}, 4));
     for (std::size_t size = 0; size < packet.size(); ++size) {
         const OpenVerdict verdict =
@@ -87,7 +92,7 @@ TEST_CASE("a packet cut short is refused, wherever it is cut") {
 
 TEST_CASE("a change of any bit is refused, and moves no window") {
     std::mt19937_64 random(5);
-    const auto sa = inbound();
+    const auto sa = make_inbound();
     const Bytes packet = esp_of(1, plain_of(ipv4_packet(random, 30), {}, 4));
     for (std::size_t bit = 0; bit < 8 * packet.size(); ++bit) {
         Bytes changed = packet;
@@ -107,10 +112,10 @@ TEST_CASE("a change of any bit is refused, and moves no window") {
 
 TEST_CASE("text that failed the ICV check is wiped") {
     std::mt19937_64 random(5);
-    const auto sa = inbound();
+    const auto sa = make_inbound();
     Bytes packet = esp_of(1, plain_of(ipv4_packet(random, 30), {}, 4));
     packet.back() ^= 1;
-    auto opener = flowtap::test::opener();
+    auto opener = make_opener();
     CHECK(opener.open(*sa, packet).verdict == OpenVerdict::bad_icv);
     CHECK(
         std::ranges::all_of(std::span(packet).subspan(16, 32), [](std::uint8_t byte) { return byte == 0; }));
@@ -118,7 +123,7 @@ TEST_CASE("text that failed the ICV check is wiped") {
 
 TEST_CASE("padding has to be 1, 2, 3, ... and inside of the packet") {
     std::mt19937_64 random(5);
-    const auto sa = inbound(std::nullopt);
+    const auto sa = make_inbound(std::nullopt);
     const Bytes inner = ipv4_packet(random, 31);
     CHECK(verdict_of(*sa, esp_of(1, plain_of(inner, {1, 2, 3}, 4))) == OpenVerdict::opened);
     CHECK(verdict_of(*sa, esp_of(1, plain_of(inner, {0, 0, 0}, 4))) == OpenVerdict::bad_padding);
@@ -132,7 +137,7 @@ TEST_CASE("padding has to be 1, 2, 3, ... and inside of the packet") {
 
 TEST_CASE("only IPv4 and IPv6 are opened, dummies are called so, and the inner header has to be possible") {
     std::mt19937_64 random(5);
-    const auto sa = inbound(std::nullopt);
+    const auto sa = make_inbound(std::nullopt);
     const auto verdict = [&](const Bytes& inner, std::uint8_t next_header) {
         Bytes padding;
         while ((inner.size() + padding.size() + 2) % 4 != 0) {
@@ -166,7 +171,7 @@ TEST_CASE("only IPv4 and IPv6 are opened, dummies are called so, and the inner h
 
 TEST_CASE("the replay window refuses what was seen and what is too old, but only after a good ICV") {
     std::mt19937_64 random(5);
-    const auto sa = inbound(64);
+    const auto sa = make_inbound(64);
     const Bytes plain = plain_of(ipv4_packet(random, 30), {}, 4);
     Bytes forged = esp_of(5000, plain);
     forged.back() ^= 1;
@@ -184,7 +189,7 @@ TEST_CASE("the replay window refuses what was seen and what is too old, but only
           OpenVerdict::bad_next_header);
     CHECK(verdict_of(*sa, esp_of(0xfffffffe, plain)) == OpenVerdict::replayed);
 
-    const auto without = inbound(std::nullopt);
+    const auto without = make_inbound(std::nullopt);
     CHECK(verdict_of(*without, esp_of(100, plain)) == OpenVerdict::opened);
     CHECK(verdict_of(*without, esp_of(100, plain)) == OpenVerdict::opened);
 }
@@ -192,21 +197,21 @@ TEST_CASE("the replay window refuses what was seen and what is too old, but only
 TEST_CASE("another key does not open, and a schedule of another implementation is not used") {
     std::mt19937_64 random(5);
     const Bytes plain = plain_of(ipv4_packet(random, 30), {}, 4);
-    auto opener = flowtap::test::opener();
+    auto opener = make_opener();
     for (const std::size_t byte : {std::size_t{0}, std::size_t{31}, std::size_t{32}, std::size_t{35}}) {
         Bytes other(key().begin(), key().end());
         other[byte] ^= 1;
-        const auto sa = InboundSa::create(opener.engine(), {.spi = flowtap::test::spi, .key = other}).value();
+        const auto sa = InboundSa::create(opener.engine(), {.spi = spi, .key = other}).value();
         CHECK(verdict_of(*sa, esp_of(1, plain)) == OpenVerdict::bad_icv);
     }
     for (const Implementation implementation : implementations()) {
         if (implementation != opener.engine().implementation()) {
-            const auto sa = InboundSa::create(Engine::create(implementation).value(),
-                                              {.spi = flowtap::test::spi, .key = key()})
-                                .value();
+            const auto sa =
+                InboundSa::create(Engine::create(implementation).value(), {.spi = spi, .key = key()}).value();
             CHECK(verdict_of(*sa, esp_of(1, plain)) == OpenVerdict::no_cipher);
         }
     }
 }
 
 }  // namespace
+}  // namespace flowtap::test

@@ -1,7 +1,7 @@
 // Making SAs: what is refused, their sizes, and where their keys lie.
 #include "crypto/inbound_sa.h"
 #include "crypto/outbound_sa.h"
-#include "esp_fixture.h"
+#include "test/unit/crypto/esp_fixture.h"
 
 #include <catch2/catch.hpp>
 
@@ -9,12 +9,19 @@
 #include <sstream>
 #include <string>
 
+namespace flowtap::test {
 namespace {
 
-using namespace flowtap::crypto;
-using namespace flowtap::test;
-using flowtap::lib::Family;
-using flowtap::lib::Spi;
+using crypto::Engine;
+using crypto::InboundParameters;
+using crypto::InboundSa;
+using crypto::largest_headroom;
+using crypto::largest_tailroom;
+using crypto::OutboundParameters;
+using crypto::OutboundSa;
+using crypto::SaError;
+using lib::Family;
+using lib::Spi;
 using Cause = SaError::Cause;
 
 TEST_CASE("an outbound SA with a wrong parameter is refused by its name") {
@@ -28,7 +35,7 @@ TEST_CASE("an outbound SA with a wrong parameter is refused by its name") {
         return sa.error().cause;
     };
     CHECK(cause([](OutboundParameters& p) { p.spi = Spi{255}; }) == Cause::spi);
-    CHECK(cause([](OutboundParameters& p) { p.suite = flowtap::lib::Suite{200}; }) == Cause::suite);
+    CHECK(cause([](OutboundParameters& p) { p.suite = lib::Suite{200}; }) == Cause::suite);
     CHECK(cause([](OutboundParameters& p) { p.key = p.key.first(35); }) == Cause::key);
     CHECK(cause([](OutboundParameters& p) { p.key = {}; }) == Cause::key);
     CHECK(cause([](OutboundParameters& p) { p.remote = address("::1"); }) == Cause::addresses);
@@ -47,14 +54,14 @@ TEST_CASE("an inbound SA with a wrong parameter is refused by its name") {
     };
     CHECK(cause({.spi = Spi{1}, .key = key()}) == Cause::spi);
     CHECK(cause({.spi = Spi{256}, .key = key().first(32)}) == Cause::key);
-    CHECK(cause({.spi = Spi{256}, .suite = flowtap::lib::Suite{9}, .key = key()}) == Cause::suite);
+    CHECK(cause({.spi = Spi{256}, .suite = lib::Suite{9}, .key = key()}) == Cause::suite);
     CHECK(cause({.spi = Spi{256}, .key = key(), .window = 63}) == Cause::window);
     CHECK(cause({.spi = Spi{256}, .key = key(), .window = 4097}) == Cause::window);
 }
 
 TEST_CASE("the largest inner packet of an MTU fits it, and one byte more does not") {
     for (const Family family : {Family::ipv4, Family::ipv6}) {
-        const auto sa = make(outbound(family));
+        const auto sa = make_sa(outbound(family));
         for (std::size_t mtu = 0; mtu <= 9200; ++mtu) {
             const std::size_t largest = sa->largest_inner(mtu);
             CHECK(sa->sealed_size(largest + 1) > mtu);
@@ -68,7 +75,7 @@ TEST_CASE("the largest inner packet of an MTU fits it, and one byte more does no
 }
 
 TEST_CASE("key schedules lie in locked memory that no core file shows and no child inherits") {
-    const auto sa = make(outbound());
+    const auto sa = make_sa(outbound());
     const auto wanted = reinterpret_cast<std::uintptr_t>(sa->key().gcm());
     std::ifstream smaps("/proc/self/smaps");
     std::string flags;
@@ -88,3 +95,4 @@ TEST_CASE("key schedules lie in locked memory that no core file shows and no chi
 }
 
 }  // namespace
+}  // namespace flowtap::test

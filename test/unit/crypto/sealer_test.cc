@@ -2,7 +2,7 @@
 // sealer.
 #include "crypto/sealer.h"
 
-#include "esp_fixture.h"
+#include "test/unit/crypto/esp_fixture.h"
 
 #include <catch2/catch.hpp>
 
@@ -17,11 +17,18 @@
 #include <unistd.h>
 #include <utility>
 
+namespace flowtap::test {
 namespace {
 
-using namespace flowtap::crypto;
-using namespace flowtap::test;
-using flowtap::lib::Family;
+using crypto::CounterBlock;
+using crypto::Implementation;
+using crypto::largest_headroom;
+using crypto::largest_tailroom;
+using crypto::OutboundSa;
+using crypto::SealJob;
+using crypto::SealVerdict;
+using crypto::Shortage;
+using lib::Family;
 
 std::uint64_t number(std::span<const std::uint8_t> bytes) {
     std::uint64_t value = 0;
@@ -64,7 +71,7 @@ Bytes read_sealed(const Bytes& packet, Family outer, std::uint64_t counter, std:
               concat({address("2001:db8::100").bytes, address("2001:db8:ffff::1").bytes}));
     }
     const auto esp = all.subspan(header);
-    CHECK(number(esp.first(4)) == std::to_underlying(flowtap::test::spi));
+    CHECK(number(esp.first(4)) == std::to_underlying(spi));
     CHECK(number(esp.subspan(4, 4)) == (counter & 0xffffffff));
     CHECK(number(esp.subspan(8, 8)) == counter);
     Bytes text(esp.begin() + 16, esp.end() - 16);
@@ -86,9 +93,9 @@ Bytes with_trailer(Bytes inner, std::uint8_t next_header) {
 
 TEST_CASE("every size, inner and outer version is sealed as RFC 4303 and RFC 4106 say") {
     std::mt19937_64 random(3);
-    auto sealer = flowtap::test::sealer();
+    auto sealer = make_sealer();
     for (const Family outer : {Family::ipv4, Family::ipv6}) {
-        const auto sa = make(outbound(outer));
+        const auto sa = make_sa(outbound(outer));
         std::uint64_t counter = 1;
         for (std::size_t size = 20; size <= 2000; ++size) {
             const Bytes inner = ipv4_packet(random, size);
@@ -104,11 +111,11 @@ TEST_CASE("every size, inner and outer version is sealed as RFC 4303 and RFC 410
 
 TEST_CASE("the IV is the whole counter, the sequence number its low half") {
     std::mt19937_64 random(3);
-    auto sealer = flowtap::test::sealer();
+    auto sealer = make_sealer();
     for (const std::uint64_t first : {std::uint64_t{0xfffffffe}, std::uint64_t{0x1234567800000010}}) {
         auto parameters = outbound();
         parameters.lease = {first, 100};
-        const auto sa = make(parameters);
+        const auto sa = make_sa(parameters);
         const Bytes inner = ipv4_packet(random, 100);
         CHECK(read_sealed(seal(sealer, *sa, inner), Family::ipv4, first, 0) == with_trailer(inner, 4));
         CHECK(read_sealed(seal(sealer, *sa, inner), Family::ipv4, first + 1, 0) == with_trailer(inner, 4));
@@ -117,12 +124,12 @@ TEST_CASE("the IV is the whole counter, the sequence number its low half") {
 
 TEST_CASE("ECN is copied outwards, and DSCP too unless one is configured") {
     std::mt19937_64 random(3);
-    auto sealer = flowtap::test::sealer();
+    auto sealer = make_sealer();
     for (const Family outer : {Family::ipv4, Family::ipv6}) {
-        const auto copying = make(outbound(outer));
+        const auto copying = make_sa(outbound(outer));
         auto parameters = outbound(outer);
         parameters.dscp = 46;
-        const auto fixed = make(parameters);
+        const auto fixed = make_sa(parameters);
         for (unsigned ds = 0; ds < 256; ++ds) {
             const auto inner_ds = static_cast<std::uint8_t>(ds);
             const auto fixed_ds = static_cast<std::uint8_t>(46 << 2 | (ds & 3));
@@ -138,9 +145,9 @@ TEST_CASE("ECN is copied outwards, and DSCP too unless one is configured") {
 
 TEST_CASE("a body from elsewhere gives the same packet as one in place, and is only read") {
     std::mt19937_64 random(3);
-    auto sealer = flowtap::test::sealer();
-    const auto in_place = make(outbound());
-    const auto gathered = make(outbound());
+    auto sealer = make_sealer();
+    const auto in_place = make_sa(outbound());
+    const auto gathered = make_sa(outbound());
     for (std::size_t size = 28; size <= 1600; size += 1 + size / 40) {
         for (const std::size_t head : {std::size_t{20}, std::size_t{28}, size}) {
             const Bytes inner = ipv4_packet(random, size);
@@ -165,8 +172,8 @@ TEST_CASE("a body from elsewhere gives the same packet as one in place, and is o
 
 TEST_CASE("a burst is sealed in order, and not one byte beside its packets is written") {
     std::mt19937_64 random(3);
-    auto sealer = flowtap::test::sealer();
-    const auto sa = make(outbound(Family::ipv6));
+    auto sealer = make_sealer();
+    const auto sa = make_sa(outbound(Family::ipv6));
     constexpr std::size_t around = 64;
     std::vector<Bytes> inners;
     std::vector<Bytes> buffers;
@@ -198,7 +205,7 @@ TEST_CASE("a burst is sealed in order, and not one byte beside its packets is wr
 
 /// The verdict on one packet in a buffer that is roomy but for `room`.
 SealVerdict verdict_of(OutboundSa& sa, const Bytes& inner, std::size_t room, std::size_t body_length = 0) {
-    auto sealer = flowtap::test::sealer();
+    auto sealer = make_sealer();
     Bytes buffer(largest_headroom);
     buffer.insert(buffer.end(), inner.begin(), inner.end());
     buffer.resize(buffer.size() + largest_tailroom);
@@ -217,8 +224,8 @@ SealVerdict verdict_of(OutboundSa& sa, const Bytes& inner, std::size_t room, std
 
 TEST_CASE("what cannot be sealed is refused by its name, untouched") {
     std::mt19937_64 random(3);
-    const auto sa = make(outbound());
-    const auto sa6 = make(outbound(Family::ipv6));
+    const auto sa = make_sa(outbound());
+    const auto sa6 = make_sa(outbound(Family::ipv6));
     const Bytes packet = ipv4_packet(random, 101);
     const std::size_t tail = OutboundSa::tailroom(101);
     CHECK(verdict_of(*sa, packet, 101 + tail) == SealVerdict::sealed);
@@ -244,10 +251,10 @@ TEST_CASE("what cannot be sealed is refused by its name, untouched") {
 
 TEST_CASE("packets beyond the counter block are refused, and a refused packet's value stays unused") {
     std::mt19937_64 random(3);
-    auto sealer = flowtap::test::sealer();
+    auto sealer = make_sealer();
     auto parameters = outbound();
     parameters.lease = {0, 4};  // values 1, 2, 3
-    const auto sa = make(parameters);
+    const auto sa = make_sa(parameters);
     std::array<Bytes, 4> buffers;
     std::array<SealJob, 4> jobs;
     for (std::size_t i = 0; i < 4; ++i) {
@@ -274,8 +281,8 @@ TEST_CASE("packets beyond the counter block are refused, and a refused packet's 
 
 TEST_CASE("a counter block seals once, whoever still holds it") {
     std::mt19937_64 random(3);
-    auto sealer = flowtap::test::sealer();
-    const auto sa = make(outbound());
+    auto sealer = make_sealer();
+    const auto sa = make_sa(outbound());
     Bytes buffer(sa->headroom());
     const Bytes inner = ipv4_packet(random, 30);
     buffer.insert(buffer.end(), inner.begin(), inner.end());
@@ -290,9 +297,9 @@ TEST_CASE("a counter block seals once, whoever still holds it") {
 TEST_CASE("a key schedule of another implementation is not used") {
     const auto all = implementations();
     std::mt19937_64 random(3);
-    const auto sa = make(outbound());
+    const auto sa = make_sa(outbound());
     for (const Implementation implementation : all) {
-        auto sealer = flowtap::test::sealer(implementation);
+        auto sealer = make_sealer(implementation);
         Bytes buffer(sa->headroom());
         const Bytes inner = ipv4_packet(random, 30);
         buffer.insert(buffer.end(), inner.begin(), inner.end());
@@ -308,8 +315,8 @@ TEST_CASE("sealing makes no system call, and so neither waits, allocates from th
     const pid_t child = ::fork();
     if (child == 0) {
         std::mt19937_64 random(3);
-        auto sealer = flowtap::test::sealer();
-        const auto sa = make(outbound());
+        auto sealer = make_sealer();
+        const auto sa = make_sa(outbound());
         const Bytes inner = ipv4_packet(random, 1400);
         std::array<std::array<std::uint8_t, 2048>, 32> buffers{};
         std::array<SealJob, 32> jobs;
@@ -338,3 +345,4 @@ TEST_CASE("sealing makes no system call, and so neither waits, allocates from th
 }
 
 }  // namespace
+}  // namespace flowtap::test
