@@ -52,11 +52,7 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
     const std::uint64_t start = sampled ? rte_rdtsc() : 0;
 
     const Frames frames = std::span(received).first(count);
-    parse(frames);
-    std::uint64_t bytes = 0;
-    for (const match::Frame& view : std::span(views_).first(count)) {
-        bytes += view.length;
-    }
+    const std::uint64_t bytes = parse(frames);
     lib::PortCounters& counters = parts_.status.ports[lane.rx->index()];
     lib::add(counters[lib::PortCounter::rx_packets], count);
     lib::add(counters[lib::PortCounter::rx_bytes], bytes);
@@ -74,17 +70,21 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
     return count;
 }
 
-void Worker::parse(Frames frames) {
+/// Returns the bytes of all frames.
+std::uint64_t Worker::parse(Frames frames) {
+    std::uint64_t bytes = 0;
     for (std::size_t i = 0; i < frames.size(); ++i) {
         const rte_mbuf* frame = frames[i];
         const auto* data = rte_pktmbuf_mtod(frame, const std::uint8_t*);
         rte_prefetch0(data);
         views_[i] = {data, frame->data_len, frame->pkt_len};
+        bytes += frame->pkt_len;
     }
     match::parse_burst(std::span(views_).first(frames.size()), headers_);
     if (headers_.uneven != 0) {
         count_uneven();
     }
+    return bytes;
 }
 
 void Worker::count_uneven() {

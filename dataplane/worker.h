@@ -63,7 +63,7 @@ class Worker {
     using Frames = std::span<rte_mbuf*>;
 
     std::uint16_t serve(const WorkerLane& lane);
-    void parse(Frames frames);
+    std::uint64_t parse(Frames frames);
     void count_uneven();
     void drop_own_output();
     std::size_t hold(Frames frames);
