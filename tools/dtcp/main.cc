@@ -24,7 +24,7 @@ namespace {
 std::expected<lib::SecretBytes, Problem> read_secret(const std::filesystem::path& file) {
     auto secret = lib::read_secret_file(file);
     if (!secret) {
-        return std::unexpected(Problem{Outcome::local, secret.error()});
+        return std::unexpected(Problem{Outcome::local, fmt::format("{}: {}", file.string(), secret.error())});
     }
     const auto bytes = std::as_const(*secret).bytes();
     std::size_t size = bytes.size();

@@ -84,6 +84,12 @@ std::string check_version(const std::string& text) {
                : "a version is written as 0.7";
 }
 
+// CLI11 reads "-1" as an unsigned number.
+std::string check_number(const std::string& text) {
+    const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+    return digits ? std::string{} : "a number of decimal digits is needed";
+}
+
 std::string check_parameter(const std::string& text) {
     const auto colon = text.find(':');
     return colon != std::string::npos && colon > 0 ? std::string{}
@@ -113,13 +119,17 @@ void add_common(CLI::App& command, Raw& raw, Options& options) {
         ->capture_default_str()
         ->group("Request");
     command.add_option("--seq", options.seq, "sequence number (default: the next of the state directory)")
+        ->check(check_number)
         ->group("Request");
     command.add_option("--state-dir", options.state_directory, "keeps each control source's sequence number")
         ->default_val(default_state_directory().string())
         ->group("Request");
 
     command.add_option("--host", options.host, "the router: a name or an address")->group("Connection");
-    command.add_option("--port", options.port)->capture_default_str()->group("Connection");
+    command.add_option("--port", options.port, "TCP port")
+        ->check(CLI::Range(1, 65535))
+        ->capture_default_str()
+        ->group("Connection");
     command.add_option("--user", options.user, "account (default: the name of the control source)")
         ->group("Connection");
     command.add_option("--identity", options.identity, "private key that logs the account in")
