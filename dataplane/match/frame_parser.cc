@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstddef>
 #include <cstring>
 
 namespace flowtap::dataplane::match {
@@ -46,85 +48,138 @@ constexpr auto step_of = [] {
     return table;
 }();
 
-// The part of a frame that may be read, and where in it the packet lies.
-struct Packet {
-    const std::uint8_t* data;
-    std::uint32_t l3;   // offset of the IP header
-    std::uint32_t end;  // offset behind the last byte that is both the packet's and readable
-};
+// Headers is written in three words and two addresses: the number of stores is what parsing costs.
+constexpr std::uint64_t place_word(std::uint32_t l3_length, std::uint32_t l3_offset,
+                                   std::uint32_t l4_offset) {
+    return l3_length | std::uint64_t{l3_offset & 0xffff} << 32 | std::uint64_t{l4_offset} << 48;
+}
+static_assert(offsetof(Headers, l3_length) == 32 && offsetof(Headers, l3_offset) == 36 &&
+              offsetof(Headers, l4_offset) == 38);
 
-// Fills in what lies at l4_offset. `fragment_flags` are part of the result.
-inline Verdict parse_upper(const Packet& packet, std::uint32_t l4, std::uint8_t protocol,
-                           std::uint8_t fragment_flags, Headers& headers) {
-    headers.l4_offset = static_cast<std::uint16_t>(l4);
-    headers.protocol = protocol;
-    headers.flags = fragment_flags;
-    const Upper upper = upper_of[protocol];
-    if (upper == Upper::other) {
-        return Verdict::ok;
-    }
-    if ((fragment_flags & flag::later_fragment) != 0) {
-        return Verdict::no_ports;
-    }
-    if (upper == Upper::ports) {
-        if (l4 + 4 > packet.end) {
-            return Verdict::no_ports;
-        }
-        const std::uint32_t ports = load_be32(packet.data + l4);
-        headers.source_port = static_cast<std::uint16_t>(ports >> 16);
-        headers.dest_port = static_cast<std::uint16_t>(ports);
-        headers.flags |= flag::ports;
-        return Verdict::ok;
-    }
-    if (l4 + 2 > packet.end) {
-        return Verdict::no_ports;
-    }
-    headers.icmp_type = packet.data[l4];
-    headers.icmp_code = packet.data[l4 + 1];
-    headers.flags |= flag::icmp;
-    return Verdict::ok;
+/// `ports` as they stand in the packet, first one in the upper half.
+constexpr std::uint64_t upper_word(std::uint32_t ports, std::uint16_t protocol, std::uint8_t icmp_type,
+                                   std::uint8_t icmp_code) {
+    return std::rotl(ports, 16) | std::uint64_t{protocol} << 32 | std::uint64_t{icmp_type} << 48 |
+           std::uint64_t{icmp_code} << 56;
+}
+static_assert(offsetof(Headers, source_port) == 40 && offsetof(Headers, dest_port) == 42 &&
+              offsetof(Headers, protocol) == 44 && offsetof(Headers, icmp_type) == 46 &&
+              offsetof(Headers, icmp_code) == 47);
+
+constexpr std::uint64_t trait_word(Verdict verdict, lib::Family family, std::uint8_t flags) {
+    return static_cast<std::uint64_t>(verdict) | static_cast<std::uint64_t>(family) << 8 |
+           std::uint64_t{flags} << 16;
+}
+/// The VLAN part of the same word.
+constexpr std::uint64_t vlan_word(std::uint8_t tags, std::uint16_t outer, std::uint16_t inner) {
+    return std::uint64_t{tags} << 24 | std::uint64_t{outer} << 32 | std::uint64_t{inner} << 48;
+}
+static_assert(offsetof(Headers, verdict) == 48 && offsetof(Headers, family) == 49 &&
+              offsetof(Headers, flags) == 50 && offsetof(Headers, vlan_tags) == 51 &&
+              offsetof(Headers, outer_vlan) == 52 && offsetof(Headers, inner_vlan) == 54);
+
+void store_words(Headers& headers, std::uint64_t place, std::uint64_t upper, std::uint64_t traits) {
+    std::memcpy(&headers.l3_length, &place, sizeof place);
+    std::memcpy(&headers.source_port, &upper, sizeof upper);
+    std::memcpy(&headers.verdict, &traits, sizeof traits);
 }
 
-inline Verdict parse_ipv4(const Frame& frame, std::uint32_t l3, Headers& headers) {
-    if (frame.readable < l3 + ipv4_size) {
-        return Verdict::truncated;
+// An IPv4 address and zeros.
+void store_address(std::array<std::uint8_t, 16>& to, const std::uint8_t* from) {
+    std::uint32_t address = 0;
+    std::memcpy(&address, from, sizeof address);
+    const std::array<std::uint64_t, 2> words{address, 0};
+    std::memcpy(to.data(), words.data(), sizeof words);
+}
+
+// A frame that is not matched.
+Verdict refuse(Headers& headers, Verdict verdict, std::uint32_t l3, std::uint64_t vlans) {
+    store_words(headers, place_word(0, l3, 0), 0, trait_word(verdict, lib::Family::ipv4, 0) | vlans);
+    return verdict;
+}
+
+// What is known of a packet when its IP header has been read.
+struct Packet {
+    const std::uint8_t* data;  // the frame
+    std::uint32_t l3;          // offset of the IP header
+    std::uint32_t length;      // the IP packet's
+    std::uint32_t end;         // offset behind the last byte that is both the packet's and readable
+    lib::Family family;
+    std::uint64_t vlans;
+};
+
+// Reads what lies at l4 and writes all but the addresses. `flags` are the fragment's.
+inline Verdict finish(const Packet& packet, std::uint32_t l4, std::uint8_t protocol, std::uint8_t flags,
+                      Headers& headers) {
+    const Upper upper = upper_of[protocol];
+    const std::uint8_t* const at = packet.data + l4;
+    const bool later = (flags & flag::later_fragment) != 0;
+    std::uint64_t word = upper_word(0, protocol, 0, 0);
+    Verdict verdict = Verdict::ok;
+    if (upper == Upper::ports) [[likely]] {
+        if (!later && l4 + 4 <= packet.end) [[likely]] {
+            word = upper_word(load_be32(at), protocol, 0, 0);
+            flags |= flag::ports;
+        } else {
+            verdict = Verdict::no_ports;
+        }
+    } else if (upper == Upper::icmp) {
+        if (!later && l4 + 2 <= packet.end) {
+            word = upper_word(0, protocol, at[0], at[1]);
+            flags |= flag::icmp;
+        } else {
+            verdict = Verdict::no_ports;
+        }
+    }
+    store_words(headers, place_word(packet.length, packet.l3, l4), word,
+                trait_word(verdict, packet.family, flags) | packet.vlans);
+    return verdict;
+}
+
+inline Verdict parse_ipv4(const Frame& frame, std::uint32_t l3, std::uint64_t vlans, Headers& headers) {
+    if (frame.readable < l3 + ipv4_size) [[unlikely]] {
+        return refuse(headers, Verdict::truncated, l3, vlans);
     }
     const std::uint8_t* const ip = frame.data + l3;
     const std::uint32_t header = (ip[0] & 0x0fU) * 4;
     const std::uint32_t total = load_be16(ip + 2);
-    if ((ip[0] >> 4) != 4 || header < ipv4_size || total < header) {
-        return Verdict::bad_ipv4;
+    if ((ip[0] >> 4) != 4 || header < ipv4_size || total < header) [[unlikely]] {
+        return refuse(headers, Verdict::bad_ipv4, l3, vlans);
     }
-    if (total > frame.length - l3 || header > frame.readable - l3) {
-        return Verdict::truncated;
+    if (total > frame.length - l3 || header > frame.readable - l3) [[unlikely]] {
+        return refuse(headers, Verdict::truncated, l3, vlans);
     }
-    headers.family = lib::Family::ipv4;
-    std::memcpy(headers.source.data(), ip + 12, 4);
-    std::memcpy(headers.dest.data(), ip + 16, 4);
-    headers.l3_length = total;
+    store_address(headers.source, ip + 12);
+    store_address(headers.dest, ip + 16);
+
     const std::uint32_t fragment = load_be16(ip + 6);
     std::uint8_t flags = 0;
     if ((fragment & 0x3fff) != 0) [[unlikely]] {
         flags = (fragment & 0x1fff) != 0 ? flag::later_fragment : flag::first_fragment;
     }
-    const Packet packet{.data = frame.data, .l3 = l3, .end = std::min(l3 + total, frame.readable)};
-    return parse_upper(packet, l3 + header, ip[9], flags, headers);
+    const Packet packet{.data = frame.data,
+                        .l3 = l3,
+                        .length = total,
+                        .end = std::min(l3 + total, frame.readable),
+                        .family = lib::Family::ipv4,
+                        .vlans = vlans};
+    return finish(packet, l3 + header, ip[9], flags, headers);
 }
 
 // Addresses are known, what follows them is not.
-inline Verdict unknown_upper(std::uint8_t fragment_flags, Headers& headers) {
-    headers.protocol = unknown_protocol;
-    headers.flags = fragment_flags;
+Verdict unknown_upper(const Packet& packet, std::uint8_t flags, Headers& headers) {
+    store_words(headers, place_word(packet.length, packet.l3, 0), upper_word(0, unknown_protocol, 0, 0),
+                trait_word(Verdict::extension_headers, packet.family, flags) | packet.vlans);
     return Verdict::extension_headers;
 }
 
 Verdict parse_extensions(const Packet& packet, std::uint8_t next, Headers& headers) {
     const std::uint32_t first = packet.l3 + ipv6_size;
     std::uint32_t at = first;
-    std::uint8_t fragment_flags = 0;
+    std::uint8_t flags = 0;
     for (std::size_t count = 0; step_of[next] != Step::none; ++count) {
         if (count == max_extension_headers || at + 8 > packet.end) {
-            return unknown_upper(fragment_flags, headers);
+            return unknown_upper(packet, flags, headers);
         }
         const std::uint8_t* const header = packet.data + at;
         const Step step = step_of[next];
@@ -135,12 +190,12 @@ Verdict parse_extensions(const Packet& packet, std::uint8_t next, Headers& heade
             if ((fragment & 0xfff8) != 0) {
                 // The bytes that follow are from the middle of the datagram. Where it began with another
                 // extension header, its protocol stands in the first fragment only.
-                fragment_flags = flag::later_fragment;
+                flags = flag::later_fragment;
                 if (step_of[next] != Step::none) {
-                    return unknown_upper(fragment_flags, headers);
+                    return unknown_upper(packet, flags, headers);
                 }
             } else if ((fragment & 1) != 0) {
-                fragment_flags = flag::first_fragment;
+                flags = flag::first_fragment;
             }
         } else if (step == Step::authentication) {
             size = (header[1] + 2U) * 4;  // RFC 4302 section 2.2
@@ -149,45 +204,48 @@ Verdict parse_extensions(const Packet& packet, std::uint8_t next, Headers& heade
         }
         at += size;
         if (at - first > max_extension_bytes || at > packet.end) {
-            return unknown_upper(fragment_flags, headers);
+            return unknown_upper(packet, flags, headers);
         }
     }
-    return parse_upper(packet, at, next, fragment_flags, headers);
+    return finish(packet, at, next, flags, headers);
 }
 
-inline Verdict parse_ipv6(const Frame& frame, std::uint32_t l3, Headers& headers) {
-    if (frame.readable < l3 + ipv6_size) {
-        return Verdict::truncated;
+inline Verdict parse_ipv6(const Frame& frame, std::uint32_t l3, std::uint64_t vlans, Headers& headers) {
+    if (frame.readable < l3 + ipv6_size) [[unlikely]] {
+        return refuse(headers, Verdict::truncated, l3, vlans);
     }
     const std::uint8_t* const ip = frame.data + l3;
-    if ((ip[0] >> 4) != 6) {
-        return Verdict::bad_ipv6;
+    if ((ip[0] >> 4) != 6) [[unlikely]] {
+        return refuse(headers, Verdict::bad_ipv6, l3, vlans);
     }
     const std::uint32_t total = ipv6_size + load_be16(ip + 4);
-    if (total > frame.length - l3) {
-        return Verdict::truncated;
+    if (total > frame.length - l3) [[unlikely]] {
+        return refuse(headers, Verdict::truncated, l3, vlans);
     }
-    headers.family = lib::Family::ipv6;
     std::memcpy(headers.source.data(), ip + 8, 16);
     std::memcpy(headers.dest.data(), ip + 24, 16);
-    headers.l3_length = total;
-    const Packet packet{.data = frame.data, .l3 = l3, .end = std::min(l3 + total, frame.readable)};
+    const Packet packet{.data = frame.data,
+                        .l3 = l3,
+                        .length = total,
+                        .end = std::min(l3 + total, frame.readable),
+                        .family = lib::Family::ipv6,
+                        .vlans = vlans};
     const std::uint8_t next = ip[6];
     if (step_of[next] == Step::none) [[likely]] {
-        return parse_upper(packet, l3 + ipv6_size, next, 0, headers);
+        return finish(packet, l3 + ipv6_size, next, 0, headers);
     }
     return parse_extensions(packet, next, headers);
 }
 
-inline Verdict parse_type(const Frame& frame, std::uint16_t type, std::uint32_t l3, Headers& headers) {
-    headers.l3_offset = static_cast<std::uint16_t>(l3);
+inline Verdict parse_type(const Frame& frame, std::uint16_t type, std::uint32_t l3, std::uint64_t vlans,
+                          Headers& headers) {
     if (type == type_ipv4) [[likely]] {
-        return parse_ipv4(frame, l3, headers);
+        return parse_ipv4(frame, l3, vlans, headers);
     }
     if (type == type_ipv6) {
-        return parse_ipv6(frame, l3, headers);
+        return parse_ipv6(frame, l3, vlans, headers);
     }
-    return Verdict::not_ip;
+    return refuse(headers, Verdict::not_ip, l3, vlans);
 }
 
 constexpr bool is_vlan(std::uint16_t type) {
@@ -196,67 +254,94 @@ constexpr bool is_vlan(std::uint16_t type) {
 
 Verdict parse_tagged(const Frame& frame, std::uint16_t type, Headers& headers) {
     std::uint32_t at = ethernet_size;
+    std::uint16_t outer = 0;
+    std::uint16_t inner = 0;
     std::uint8_t tags = 0;
-    do {
-        if (tags == max_vlan_tags) {
-            headers.vlan_tags = tags;
-            return Verdict::vlan_depth;
+    for (; is_vlan(type); at += vlan_size) {
+        if (tags == max_vlan_tags || frame.readable < at + vlan_size) {
+            return refuse(headers, tags == max_vlan_tags ? Verdict::vlan_depth : Verdict::truncated, at,
+                          vlan_word(tags, outer, inner));
         }
-        if (frame.readable < at + vlan_size) {
-            headers.vlan_tags = tags;
-            return Verdict::truncated;
-        }
-        headers.inner_vlan = load_be16(frame.data + at);
-        if (tags == 0) {
-            headers.outer_vlan = headers.inner_vlan;
-        }
+        inner = load_be16(frame.data + at);
+        outer = tags == 0 ? inner : outer;
         type = load_be16(frame.data + at + 2);
-        at += vlan_size;
         ++tags;
-    } while (is_vlan(type));
-    headers.vlan_tags = tags;
-    return parse_type(frame, type, at, headers);
+    }
+    return parse_type(frame, type, at, vlan_word(tags, outer, inner), headers);
 }
 
-inline void parse(const Frame& frame, Headers& headers) {
-    headers = Headers{};
+inline Verdict parse(const Frame& frame, Headers& headers) {
     if (frame.readable < ethernet_size) [[unlikely]] {
-        headers.verdict = Verdict::truncated;
-        return;
+        return refuse(headers, Verdict::truncated, 0, 0);
     }
     const std::uint16_t type = load_be16(frame.data + 12);
-    headers.verdict =
-        is_vlan(type) ? parse_tagged(frame, type, headers) : parse_type(frame, type, ethernet_size, headers);
+    if (is_vlan(type)) {
+        return parse_tagged(frame, type, headers);
+    }
+    return parse_type(frame, type, ethernet_size, 0, headers);
+}
+
+// Most frames of most links in half as many instructions: untagged IPv4 without options, no fragment, with
+// ports. The result is parse's. False: it is another frame, nothing was decided.
+inline bool parse_common(const Frame& frame, std::uint32_t& source, std::uint32_t& dest, Headers& headers) {
+    constexpr std::uint32_t l3 = ethernet_size;
+    constexpr std::uint32_t l4 = l3 + ipv4_size;
+    if (frame.readable < l4 + 4) {
+        return false;
+    }
+    const std::uint8_t* const ip = frame.data + l3;
+    const std::uint64_t begin =
+        load_be64(ip - 2);  // ethertype, version, length, service, total length, identification
+    const std::uint64_t middle = load_be32(ip + 6);  // fragment, lifetime, protocol
+    const auto total = static_cast<std::uint32_t>(begin >> 16 & 0xffff);
+    const auto protocol = static_cast<std::uint8_t>(middle);
+    if (begin >> 40 != (type_ipv4 << 8 | 0x45) || (middle & 0x3fff'0000) != 0 ||
+        upper_of[protocol] != Upper::ports || total < ipv4_size + 4 || total > frame.length - l3) {
+        return false;
+    }
+    source = load_be32(ip + 12);
+    dest = load_be32(ip + 16);
+    store_address(headers.source, ip + 12);
+    store_address(headers.dest, ip + 16);
+    store_words(headers, place_word(total, l3, l4), upper_word(load_be32(ip + 20), protocol, 0, 0),
+                trait_word(Verdict::ok, lib::Family::ipv4, flag::ports));
+    return true;
 }
 
 }  // namespace
 
 Headers parse_frame(const Frame& frame) noexcept {
-    Headers headers;
+    Headers headers{};
     parse(frame, headers);
     return headers;
 }
 
 void parse_burst(std::span<const Frame> frames, HeaderBurst& burst) noexcept {
     const std::size_t count = std::min(frames.size(), max_burst);
-    std::uint64_t ipv4 = 0;
-    std::uint64_t ipv6 = 0;
-    std::uint64_t uneven = 0;
-    for (std::size_t i = 0; i < count; ++i) {
+    std::uint64_t others = 0;
+    std::uint64_t bit = 1;
+    for (std::size_t i = 0; i < count; ++i, bit <<= 1) {
+        if (!parse_common(frames[i], burst.source4[i], burst.dest4[i], burst.headers[i])) {
+            others |= bit;
+        }
+    }
+    const std::uint64_t all = count == max_burst ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
+    burst.count = static_cast<std::uint32_t>(count);
+    burst.ipv4 = all & ~others;
+    burst.ipv6 = 0;
+    burst.uneven = 0;
+    for (; others != 0; others &= others - 1) {
+        const auto i = static_cast<std::size_t>(std::countr_zero(others));
         Headers& headers = burst.headers[i];
-        parse(frames[i], headers);
+        const Verdict verdict = parse(frames[i], headers);
         burst.source4[i] = load_be32(headers.source.data());
         burst.dest4[i] = load_be32(headers.dest.data());
-        const bool match = matchable(headers.verdict);
+        const bool match = matchable(verdict);
         const bool is_ipv4 = headers.family == lib::Family::ipv4;
-        ipv4 |= std::uint64_t{match && is_ipv4} << i;
-        ipv6 |= std::uint64_t{match && !is_ipv4} << i;
-        uneven |= std::uint64_t{headers.verdict != Verdict::ok} << i;
+        burst.ipv4 |= std::uint64_t{match && is_ipv4} << i;
+        burst.ipv6 |= std::uint64_t{match && !is_ipv4} << i;
+        burst.uneven |= std::uint64_t{verdict != Verdict::ok} << i;
     }
-    burst.count = static_cast<std::uint32_t>(count);
-    burst.ipv4 = ipv4;
-    burst.ipv6 = ipv6;
-    burst.uneven = uneven;
 }
 
 }  // namespace flowtap::dataplane::match

@@ -42,21 +42,25 @@ constexpr Place place_of(std::size_t group, std::size_t level) {
     return static_cast<Place>(group * max_levels + level);
 }
 
-// The mixing of keys, spelt out because the vector variants of the prefilter repeat it.
-inline constexpr std::uint32_t mix_first = 0x9e37'79b1;
-inline constexpr std::uint32_t mix_second = 0x85eb'ca6b;
+// The mixing of keys, which the vector variants of the prefilter repeat. Bucket and tag come from a hash by
+// different multiplications: the hashes of one bucket have to differ in their tags.
+inline constexpr std::uint32_t mix_hash = 0x9e37'79b1;
+inline constexpr std::uint32_t mix_bucket = 0x85eb'ca6b;
 inline constexpr std::uint32_t mix_tag = 0xc2b2'ae35;
 
 /// A bijection: IPv4 addresses under one salt never share a hash.
 constexpr std::uint32_t mix(std::uint32_t key) {
-    key *= mix_first;
-    key ^= key >> 15;
-    key *= mix_second;
-    key ^= key >> 16;
-    return key;
+    key *= mix_hash;
+    return key ^ (key >> 15);
 }
 
-/// What the bucket does not say about a hash, as far as 16 bits can: see prefilter.h.
+/// The number whose low bits choose the bucket.
+constexpr std::uint32_t spread(std::uint32_t hash) {
+    hash *= mix_bucket;
+    return hash ^ (hash >> 16);
+}
+
+/// The 16 bits that are kept beside a pointer and that choose the filter's bits: see prefilter.h.
 constexpr std::uint16_t tag_of(std::uint32_t hash) {
     return static_cast<std::uint16_t>((hash * mix_tag) >> 16);
 }

@@ -1,9 +1,9 @@
 // "Surely not" for a whole burst: a bit per key, tested in vectors.
 //
-// Every bucket of the index has two 32-bit words here; a key sets three bits in one of them. The hash's low
-// bits choose the bucket, its tag (tag_of) the word (bit 0) and the bits (bits 1-5, 6-10, 11-15). All three
-// set: the key may be there. The words follow the index's growth bucket by bucket, so that a table with few
-// taps has a small filter.
+// Every bucket of the index has two 32-bit words here; a key sets four bits in one of them. Its hash chooses
+// the bucket (spread), the tag (tag_of) the word by its bit 0, and the bits by its bits 1-5, 6-10, 11-15 and,
+// once more, 3-7. All set: the key may be there. Three bits instead of four let a tenth more pass. The words
+// follow the index's growth bucket by bucket, so that a table with few taps has a small filter.
 //
 // The variants are compiled with their own instruction sets, and share no inline function with the rest of
 // the program: the linker may keep any one copy of such a function for all.
@@ -12,6 +12,7 @@
 // few of a generation that the reader does not have yet.
 #pragma once
 
+#include "dataplane/match/key_space.h"
 #include "dataplane/match/simd.h"
 
 #include <cstdint>
@@ -45,12 +46,13 @@ ProbeFunction probe_function(Simd& simd);
 
 /// The bits of a key in its word.
 constexpr std::uint32_t filter_bits(std::uint16_t tag) {
-    return (1U << (tag >> 1 & 31)) | (1U << (tag >> 6 & 31)) | (1U << (tag >> 11 & 31));
+    return (1U << (tag >> 1 & 31)) | (1U << (tag >> 6 & 31)) | (1U << (tag >> 11 & 31)) |
+           (1U << (tag >> 3 & 31));
 }
 
 /// Linear hashing: buckets from the last power of two on exist only below size.
 constexpr std::uint32_t bucket_of(std::uint32_t hash, std::uint32_t size, std::uint32_t mask) {
-    const std::uint32_t bucket = hash & mask;
+    const std::uint32_t bucket = spread(hash) & mask;
     return bucket < size ? bucket : bucket & (mask >> 1);
 }
 

@@ -10,8 +10,9 @@
 namespace flowtap::dataplane::match {
 namespace {
 
-// Keys a bucket on average: the measured best between the filter's size in the caches and its false hits.
-constexpr std::uint32_t load = 4;
+// Keys a bucket on average. Half as many buckets make the filter smaller, but let four times as many keys
+// pass it that are not there, and each costs more than the filter saves.
+constexpr std::uint32_t load = 2;
 constexpr std::uint32_t smallest = 16;  // buckets
 
 std::uint64_t cell_of(Entry& entry) {
@@ -198,7 +199,7 @@ std::size_t TapIndex::crowd(std::uint32_t hash, std::size_t limit) const noexcep
 bool TapIndex::copy_moving(const Bucket& from, Bucket& to, std::uint32_t mask, std::uint32_t number) {
     return !any_cell(from, [&](const Cell& cell) {
         const std::uint64_t value = cell.load(std::memory_order_relaxed);
-        if (value == 0 || (entry_in(value)->hash & mask) != number) {
+        if (value == 0 || (spread(entry_in(value)->hash) & mask) != number) {
             return false;
         }
         Cell* const free = find_free(to);
@@ -300,7 +301,7 @@ void TapIndex::forget_moved(std::uint32_t number) {
     const std::uint32_t old = number & (mask >> 1);
     each_cell(buckets_[old], [&](Cell& cell) {
         const std::uint64_t value = cell.load(std::memory_order_relaxed);
-        if (value != 0 && (entry_in(value)->hash & mask) == number) {
+        if (value != 0 && (spread(entry_in(value)->hash) & mask) == number) {
             cell.store(0, std::memory_order_release);
         }
     });

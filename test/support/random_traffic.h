@@ -1,0 +1,42 @@
+// Random criteria and random frames that meet often: both draw addresses, ports and protocols from small
+// pools, so that near misses and hits are as frequent as plain misses.
+#pragma once
+
+#include "lib/criterion.h"
+#include "test/support/packets.h"
+#include "test/support/reference_match.h"
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace flowtap::test {
+
+class RandomTraffic {
+  public:
+    /// `networks`: how many prefixes the addresses come from; more networks, fewer hits.
+    RandomTraffic(std::uint64_t seed, std::size_t networks);
+
+    struct Sample {
+        Bytes frame;
+        PacketFacts facts;  ///< from what was built, not from the bytes; offsets and lengths are left out
+    };
+    Sample frame();
+    /// `wild`: criteria without any address list may come too.
+    lib::Criterion criterion(bool wild);
+
+    std::uint64_t below(std::uint64_t bound);
+    bool chance(unsigned percent) { return below(100) < percent; }
+
+  private:
+    lib::IpAddress address(lib::Family family);
+    lib::AddressTerm address_term(lib::Family family);
+    lib::NumberTerm number_term(const std::vector<std::uint16_t>& pool, std::uint16_t max);
+    lib::NumberList number_list(const std::vector<std::uint16_t>& pool, std::uint16_t max);
+
+    std::mt19937_64 random_;
+    std::vector<lib::IpAddress> networks_;
+};
+
+}  // namespace flowtap::test

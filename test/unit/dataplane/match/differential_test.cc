@@ -1,0 +1,122 @@
+// Random criteria against random frames: the table finds exactly the taps that the reference finds.
+// FLOWTAP_DECISIONS=N asks for at least N comparisons of a frame with a tap (10 million take some minutes);
+// the default is for every day.
+#include "test/unit/dataplane/match/table_fixture.h"
+
+#include <cstdlib>
+#include <numeric>
+
+namespace flowtap::test {
+namespace {
+
+using namespace dataplane::match;
+
+std::size_t wanted_decisions() {
+    const char* const text = std::getenv("FLOWTAP_DECISIONS");
+    return text == nullptr ? 2'000'000 : std::strtoull(text, nullptr, 10);
+}
+
+std::vector<RandomTraffic::Sample> samples(RandomTraffic& traffic, std::size_t count) {
+    std::vector<RandomTraffic::Sample> made(count);
+    std::ranges::generate(made, [&] { return traffic.frame(); });
+    return made;
+}
+
+// Adds the population in batches of random size, then exchanges a part of it again and again, with checks
+// between.
+struct Tally {
+    std::size_t decisions = 0;
+    std::size_t hits = 0;
+
+    Tally& operator+=(const Tally& other) {
+        decisions += other.decisions;
+        hits += other.hits;
+        return *this;
+    }
+};
+
+Tally run(std::uint64_t seed, std::uint32_t population, Simd simd, std::size_t rounds) {
+    CAPTURE(seed, population, to_string(simd));
+    RandomTraffic traffic(seed, std::max<std::size_t>(3, population / 20));
+    CheckedTable table({.max_taps = population, .simd = simd, .seed = seed});
+    REQUIRE(table.table.simd() == simd);
+    REQUIRE(table.quiescence.join(0));
+    // With many taps that have no address every frame would match them all.
+    const auto criterion = [&] { return traffic.criterion(population < 1000 || traffic.below(500) == 0); };
+    std::size_t decisions = 0;
+    for (std::uint32_t slot = 0; slot < population; ++slot) {
+        table.add(slot, criterion());
+        if (traffic.below(population / 4 + 1) == 0) {
+            (void)table.commit();
+            decisions += table.check(samples(traffic, 4));
+        }
+    }
+    (void)table.commit();
+    for (std::size_t round = 0; round < rounds; ++round) {
+        decisions += table.check(samples(traffic, 1 + traffic.below(max_burst)));
+        table.quiescence.quiescent(0);
+        (void)table.table.reclaim(traffic.below(200));
+        for (std::uint64_t changes = traffic.below(population / 10 + 2); changes > 0; --changes) {
+            const auto slot = static_cast<std::uint32_t>(traffic.below(population));
+            if (table.holds(slot)) {
+                table.remove(slot);
+            }
+            if (traffic.chance(70)) {
+                table.add(slot, criterion());
+            }
+        }
+        if (traffic.chance(20)) {
+            table.rollback();
+        } else {
+            (void)table.commit();
+        }
+    }
+    return {decisions, table.hits()};
+}
+
+Tally run_all(std::uint64_t seed) {
+    Tally tally;
+    for (const Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
+        if (!supported(simd)) {
+            WARN("this processor has no " << to_string(simd));
+            continue;
+        }
+        for (std::uint64_t i = 0; i < 30; ++i) {
+            tally += run(seed * 1000 + i, 1, simd, 20);
+        }
+        for (std::uint64_t i = 0; i < 3; ++i) {
+            tally += run(seed * 1000 + i, 100, simd, 15);
+        }
+        tally += run(seed * 1000, 10'000, simd, 2);
+    }
+    return tally;
+}
+
+TEST_CASE("the table decides as the reference does, for 1, 100 and 10,000 taps, in every variant",
+          "[table]") {
+    Tally tally;
+    for (std::uint64_t seed = 1; tally.decisions < wanted_decisions(); ++seed) {
+        tally += run_all(seed);
+    }
+    CHECK(tally.decisions >= wanted_decisions());
+    // A comparison of nothing with nothing would prove little.
+    CHECK(tally.hits * 500 > tally.decisions);
+    if (std::getenv("FLOWTAP_DECISIONS") != nullptr) {
+        WARN(tally.decisions << " decisions compared, of which " << tally.hits << " were matches");
+    }
+}
+
+TEST_CASE("many taps on one host are all found, and beyond 64 counted", "[table]") {
+    for (const Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
+        RandomTraffic traffic(9, 1);
+        CheckedTable table({.max_taps = 1000, .simd = simd});
+        for (std::uint32_t slot = 0; slot < 300; ++slot) {
+            table.add(slot, traffic.criterion(true));
+            (void)table.commit();
+            (void)table.check(samples(traffic, 8));
+        }
+    }
+}
+
+}  // namespace
+}  // namespace flowtap::test
