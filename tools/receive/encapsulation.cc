@@ -3,7 +3,6 @@
 #include "crypto/big_endian.h"
 
 #include <algorithm>
-#include <optional>
 
 namespace flowtap::tools::receive {
 namespace {
@@ -16,6 +15,8 @@ constexpr std::uint8_t protocol_udp = 17;
 constexpr std::uint8_t protocol_esp = 50;
 constexpr std::size_t most_vlan_tags = 4;
 constexpr std::size_t most_extension_headers = 8;
+
+using Found = std::expected<std::optional<std::span<std::uint8_t>>, Cause>;
 
 constexpr std::unexpected<Cause> truncated{Cause::frame_truncated};
 
@@ -59,25 +60,25 @@ std::expected<std::span<std::uint8_t>, Cause> behind_link(std::span<std::uint8_t
 
 Found esp_in_ipv4(std::span<std::uint8_t> packet) {
     if (packet.size() < 20) {
-        return {{}, truncated};
+        return truncated;
     }
     if (packet[9] != protocol_esp) {
-        return {};
+        return std::nullopt;
     }
     const std::size_t header = std::size_t{4} * (packet[0] & 0x0fU);
     const std::size_t total = load_big_endian<std::uint16_t>(packet.data() + 2);
     if (header < 20 || total < header || total > packet.size()) {
-        return {{}, truncated};
+        return truncated;
     }
     if ((load_big_endian<std::uint16_t>(packet.data() + 6) & 0x3fff) != 0) {
-        return {{}, std::unexpected(Cause::outer_fragment)};
+        return std::unexpected(Cause::outer_fragment);
     }
-    return {packet.subspan(header, total - header)};
+    return packet.subspan(header, total - header);
 }
 
 Found esp_in_ipv6(std::span<std::uint8_t> packet) {
     if (packet.size() < 40) {
-        return {{}, truncated};
+        return truncated;
     }
     const std::size_t total = std::size_t{40} + load_big_endian<std::uint16_t>(packet.data() + 4);
     std::uint8_t next = packet[6];
@@ -86,29 +87,31 @@ Found esp_in_ipv6(std::span<std::uint8_t> packet) {
         switch (next) {
             case protocol_esp:
                 if (total > packet.size() || at > total) {
-                    return {{}, truncated};
+                    return truncated;
                 }
-                return {packet.subspan(at, total - at)};
+                return packet.subspan(at, total - at);
             case 0:   // hop-by-hop
             case 43:  // routing
             case 60:  // destination options
                 if (packet.size() < at + 8) {
-                    return {{}, truncated};
+                    return truncated;
                 }
                 next = packet[at];
                 at += std::size_t{8} * (packet[at + 1] + std::size_t{1});
                 break;
             case 44:
                 if (packet.size() < at + 8) {
-                    return {{}, truncated};
+                    return truncated;
                 }
-                return packet[at] == protocol_esp ? Found{{}, std::unexpected(Cause::outer_fragment)}
-                                                  : Found{};
+                if (packet[at] == protocol_esp) {
+                    return std::unexpected(Cause::outer_fragment);
+                }
+                return std::nullopt;
             default:
-                return {};
+                return std::nullopt;
         }
     }
-    return {};
+    return std::nullopt;
 }
 
 /// The one's complement sum of big-endian words; an odd last byte is padded with 0 (RFC 1071).
@@ -182,13 +185,14 @@ bool supported(LinkType type) {
     return false;
 }
 
-Found find_esp(std::span<std::uint8_t> frame, LinkType type) {
+std::expected<std::optional<std::span<std::uint8_t>>, Cause> find_esp(std::span<std::uint8_t> frame,
+                                                                      LinkType type) {
     const auto packet = behind_link(frame, type);
     if (!packet) {
-        return {{}, std::unexpected(packet.error())};
+        return std::unexpected(packet.error());
     }
     if (packet->empty()) {
-        return {};
+        return std::nullopt;
     }
     switch ((*packet)[0] >> 4) {
         case 4:
@@ -196,7 +200,7 @@ Found find_esp(std::span<std::uint8_t> frame, LinkType type) {
         case 6:
             return esp_in_ipv6(*packet);
         default:
-            return {};
+            return std::nullopt;
     }
 }
 

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <span>
 
 namespace flowtap::tools::receive {
@@ -48,15 +49,11 @@ enum class LinkType : int {
 
 bool supported(LinkType type);
 
-/// A part of a frame and, if the frame has no ESP packet, why. `esp` is empty and `cause` unset for frames
-/// that are simply something else.
-struct Found {
-    std::span<std::uint8_t> esp;  ///< from the SPI on, by the outer header's length
-    std::expected<void, Cause> cause{};
-};
-
-/// Looks behind link layer (VLAN tags too), IPv4 with options, or IPv6 with extension headers (8 at most).
-Found find_esp(std::span<std::uint8_t> frame, LinkType type);
+/// The ESP packet of a frame, from the SPI on, by the outer header's length; nullopt: the frame is something
+/// else. Looks behind link layer (VLAN tags too), IPv4 with options, and IPv6 with extension headers (8 at
+/// most).
+std::expected<std::optional<std::span<std::uint8_t>>, Cause> find_esp(std::span<std::uint8_t> frame,
+                                                                      LinkType type);
 
 /// A copy without its encapsulation.
 struct Copy {

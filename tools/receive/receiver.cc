@@ -14,20 +14,20 @@ bool Statistics::clean() const {
 }
 
 std::optional<std::span<const std::uint8_t>> Receiver::receive(std::span<std::uint8_t> frame, LinkType type) {
-    const Found found = find_esp(frame, type);
-    if (!found.cause) {
+    const auto found = find_esp(frame, type);
+    if (!found) {
         ++statistics_.esp_packets;
-        refuse(found.cause.error());
+        refuse(found.error());
         return std::nullopt;
     }
-    if (found.esp.data() == nullptr) {
+    if (!*found) {
         ++statistics_.other_frames;
         return std::nullopt;
     }
     ++statistics_.esp_packets;
 
     using enum crypto::OpenVerdict;
-    const crypto::Opened packet = opener_.open(*sa_, found.esp);
+    const crypto::Opened packet = opener_.open(*sa_, **found);
     const bool authentic = packet.verdict == opened || packet.verdict == bad_padding ||
                            packet.verdict == dummy || packet.verdict == bad_next_header ||
                            packet.verdict == bad_inner;
