@@ -1,0 +1,131 @@
+#include "control/admission.h"
+
+#include <algorithm>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace flowtap::control {
+
+namespace {
+
+using lib::dtcp::AddRequest;
+using lib::dtcp::Cdest;
+using lib::dtcp::Code;
+using lib::dtcp::Failure;
+using lib::dtcp::Name;
+using lib::dtcp::Request;
+
+std::unexpected<Failure> refuse(const Request& request, Code code, Name name, std::string_view reason) {
+    const auto* const parameter = request.find(name);
+    return std::unexpected{
+        Failure{code, parameter == nullptr ? std::string{} : std::string{parameter->line}, reason}};
+}
+
+bool within(std::span<const lib::Prefix> prefixes, const lib::IpAddress& address) {
+    return std::ranges::any_of(prefixes,
+                               [&](const lib::Prefix& prefix) { return lib::contains(prefix, address); });
+}
+
+bool has_route(const lib::Config& config, const lib::IpAddress& address) {
+    return std::ranges::any_of(
+        config.routes, [&](const lib::RouteConfig& route) { return lib::contains(route.prefix, address); });
+}
+
+/// What would be accepted and then not done.
+std::optional<std::unexpected<Failure>> unsupported(const Request& request, const AddRequest& add) {
+    if (add.action != lib::dtcp::Action::copy) {
+        return refuse(request, Code::not_implemented, Name::action, "an action that the source may not use");
+    }
+    if (add.timeouts.packets.value_or(0) != 0) {
+        return refuse(request, Code::not_implemented, Name::timeout_packets, "a limit in packets");
+    }
+    if (add.timeouts.bytes.value_or(0) != 0) {
+        return refuse(request, Code::not_implemented, Name::timeout_bytes, "a limit in bytes");
+    }
+    for (const Name name : {Name::jtap_vrf_name, Name::jtap_input_interface, Name::jtap_output_interface,
+                            Name::jtap_filter_family, Name::md_intercept_id, Name::interface_id,
+                            Name::user_name, Name::act_sess_id, Name::ip_addr}) {
+        if (request.find(name) != nullptr) {
+            return refuse(request, Code::not_implemented, name, "a parameter that is not supported yet");
+        }
+    }
+    return std::nullopt;
+}
+
+std::expected<lib::TapDestination, Failure> place(const Request& request, const Cdest& cdest,
+                                                  const lib::Config& config,
+                                                  const lib::SourceConfig& source) {
+    const auto configured =
+        std::ranges::find_if(config.destinations, [&](const lib::DestinationConfig& known) {
+            return known.name == cdest.id && within(source.destinations, known.address);
+        });
+    const bool known = configured != config.destinations.end();
+    if (!known && !cdest.dest_address && !cdest.dest_port && !cdest.source_address && !cdest.source_port) {
+        return refuse(request, Code::unknown_cdest, Name::cdest_id,
+                      "a content destination that is not known");
+    }
+    const auto to = cdest.dest_address ? *cdest.dest_address : known ? configured->address : lib::IpAddress{};
+    const auto from = cdest.source_address ? *cdest.source_address
+                      : known              ? configured->source_address
+                                           : lib::IpAddress{};
+    if (!known && (!cdest.dest_address || !cdest.dest_port || !cdest.source_address || !cdest.source_port)) {
+        return std::unexpected{
+            Failure{Code::jtap_failure, {}, "one of the four X-JTap-Cdest parameters is missing"}};
+    }
+    if (!within(source.destinations, to)) {
+        return refuse(request, Code::jtap_failure, Name::jtap_cdest_dest_address,
+                      "an address that the source may not deliver to");
+    }
+    if (!has_route(config, to)) {
+        return refuse(request, Code::jtap_failure, Name::jtap_cdest_dest_address,
+                      "an address without a delivery route");
+    }
+    if (to.family != from.family) {
+        return refuse(request, Code::jtap_failure, Name::jtap_cdest_source_address,
+                      "source and destination of different families");
+    }
+    lib::TapDestination destination;
+    destination.family = to.family;
+    destination.ttl = cdest.ttl ? *cdest.ttl : known ? configured->ttl : std::uint8_t{255};
+    destination.dest_port = cdest.dest_port ? *cdest.dest_port : configured->port;
+    destination.source_port = cdest.source_port ? *cdest.source_port : configured->source_port;
+    destination.dest_address = to.bytes;
+    destination.source_address = from.bytes;
+    return destination;
+}
+
+std::optional<std::uint32_t> not_zero(const std::optional<std::uint32_t>& seconds) {
+    return seconds.value_or(0) == 0 ? std::nullopt : seconds;
+}
+
+}  // namespace
+
+std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, const lib::Config& config,
+                                      const lib::SourceConfig& source) {
+    if (auto failure = unsupported(request, add)) {
+        return std::move(*failure);
+    }
+    TapPlan plan;
+    TapText text;
+    for (auto& cdest : add.cdests) {
+        auto destination = place(request, cdest, config, source);
+        if (!destination) {
+            return std::unexpected{std::move(destination.error())};
+        }
+        plan.destinations.push_back(*destination);
+        text.cdests.push_back(std::move(cdest.id));
+    }
+    text.cdest_ids = std::move(add.cdest_ids);
+    text.given = std::move(add.given);
+    plan.criterion = std::move(add.criterion);
+    plan.text = std::make_shared<const TapText>(std::move(text));
+    plan.is_static = add.is_static;
+    if (!add.is_static) {
+        plan.idle = not_zero(add.timeouts.idle);
+        plan.total = not_zero(add.timeouts.total);
+    }
+    return plan;
+}
+
+}  // namespace flowtap::control

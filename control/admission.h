@@ -1,0 +1,43 @@
+// Whether an ADD may become a tap, and which: the questions that need the configuration.
+//
+// Pure functions. Answers do not depend on what other sources have or may do (dtcp.md section 3): a
+// configured destination that the source may not use is answered like one that does not exist.
+#pragma once
+
+#include "lib/config.h"
+#include "lib/criterion.h"
+#include "lib/dtcp/add.h"
+#include "lib/records.h"
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace flowtap::control {
+
+/// What of a tap is read for LIST and DELETE only. Shared with answers that are being written.
+struct TapText {
+    std::string cdest_ids;            ///< as given
+    std::vector<std::string> cdests;  ///< unescaped, one each
+    std::string given;                ///< AddRequest::given
+};
+
+/// A tap as it is to be installed.
+struct TapPlan {
+    lib::Criterion criterion;
+    std::vector<lib::TapDestination> destinations;
+    std::shared_ptr<const TapText> text;
+    bool is_static = false;
+    std::optional<std::uint32_t> idle;   ///< seconds, not 0
+    std::optional<std::uint32_t> total;  ///< seconds, not 0
+};
+
+/// 430, 501 or 901 with the offending line. What this version does not enforce (limits in packets and bytes,
+/// interfaces, VRFs, layer 2, intercept IDs, triggers, actions but Copy) is 501, never silently accepted.
+std::expected<TapPlan, lib::dtcp::Failure> admit(const lib::dtcp::Request& request, lib::dtcp::AddRequest add,
+                                                 const lib::Config& config, const lib::SourceConfig& source);
+
+}  // namespace flowtap::control

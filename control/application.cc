@@ -1,0 +1,234 @@
+#include "control/application.h"
+
+#include "control/peer_credentials.h"
+#include "control/unix_listener.h"
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/post.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <string>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <utility>
+
+namespace flowtap::control {
+
+namespace {
+
+constexpr std::chrono::milliseconds tick_time{100};
+constexpr unsigned ticks_per_second = 10;
+constexpr std::uint64_t events_per_second = 20;
+
+std::string joined(const std::vector<std::string>& errors) {
+    std::string text;
+    for (const auto& error : errors) {
+        text += (text.empty() ? "" : "\n") + error;
+    }
+    return text;
+}
+
+std::expected<lib::FileDescriptor, Trouble> lock_directory(const std::filesystem::path& directory,
+                                                           const Account& account) {
+    const auto file = directory / "lock";
+    lib::FileDescriptor lock{::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
+    if (!lock) {
+        return std::unexpected{
+            Trouble{errno == EACCES ? ExitCode::privilege : ExitCode::failure,
+                    fmt::format("{}: cannot open: {}", file.string(), std::strerror(errno))}};
+    }
+    if (::geteuid() == 0) {
+        static_cast<void>(::fchown(lock.get(), account.uid, account.gid));
+    }
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+        return std::unexpected{
+            Trouble{ExitCode::failure, fmt::format("{}: another flowtap-control is running", file.string())}};
+    }
+    return lock;
+}
+
+}  // namespace
+
+std::expected<OpenedKeys, Trouble> open_keys(const lib::Config& config) {
+    auto account = choose_account(config.control.user);
+    if (!account) {
+        return std::unexpected{account.error()};
+    }
+    if (::geteuid() == 0) {
+        // Keys and the command region are locked in memory; as the account that we become there is little of
+        // that.
+        const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
+        static_cast<void>(::setrlimit(RLIMIT_MEMLOCK, &unlimited));
+    }
+    auto associations = Associations::load(config);
+    if (!associations) {
+        return std::unexpected{Trouble{ExitCode::configuration, joined(associations.error())}};
+    }
+    const auto& state_dir = config.control.state_dir;
+    if (auto made = prepare_directory(state_dir, 0700); !made) {
+        return std::unexpected{made.error()};
+    }
+    if (auto given = give_directory(state_dir, *account); !given) {
+        return std::unexpected{given.error()};
+    }
+    auto lock = lock_directory(config.control.state_dir, *account);
+    if (!lock) {
+        return std::unexpected{lock.error()};
+    }
+    return OpenedKeys{std::move(*account), std::move(*associations), std::move(*lock)};
+}
+
+std::expected<Opened, Trouble> open_all(const lib::Config& config) {
+    auto keys = open_keys(config);
+    if (!keys) {
+        return std::unexpected{keys.error()};
+    }
+    auto sources = Sources::load(config);
+    if (!sources) {
+        return std::unexpected{Trouble{ExitCode::configuration, joined(sources.error())}};
+    }
+    const auto dtcp_group = find_group("flowtap-operation");
+    const auto ctl_group = find_group("flowtap");
+    for (const auto* const group : {&dtcp_group, &ctl_group}) {
+        if (!*group) {
+            return std::unexpected{Trouble{ExitCode::privilege, group->error()}};
+        }
+    }
+    auto region = lib::CommandRegion::create(lib::new_epoch());
+    if (!region) {
+        return std::unexpected{Trouble{ExitCode::privilege, region.error()}};
+    }
+    const auto& run_dir = config.control.run_dir;
+    if (auto made = prepare_directory(run_dir, 0755); !made) {
+        return std::unexpected{made.error()};
+    }
+    auto dtcp = listen_unix(run_dir / "dtcp.sock", keys->account.uid, *dtcp_group);
+    if (!dtcp) {
+        return std::unexpected{dtcp.error()};
+    }
+    auto ctl = listen_unix(run_dir / "ctl.sock", keys->account.uid, *ctl_group);
+    if (!ctl) {
+        return std::unexpected{ctl.error()};
+    }
+    return Opened{std::move(keys->account), std::move(*sources),   std::move(keys->associations),
+                  std::move(*region),       std::move(keys->lock), std::move(*dtcp),
+                  std::move(*ctl),          *dtcp_group,           *ctl_group};
+}
+
+Application::Application(const lib::Config& config, Opened opened, CriteriaIds ids)
+    : config_{config},
+      opened_{std::move(opened)},
+      ids_{std::move(ids)},
+      tasking_{config.dataplane.max_taps, opened_.sources.size()},
+      service_{config, opened_.sources, ids_, tasking_},
+      granter_{io_, config.control.state_dir},
+      link_{
+          {io_, config, opened_.sources, tasking_, opened_.associations, granter_, service_, opened_.region},
+          [this] { settle(); }},
+      dtcp_{io_, std::move(opened_.dtcp), opened_.dtcp_group, service_, [this] { link_.step(); }},
+      ctl_{io_, std::move(opened_.ctl), opened_.ctl_group,
+           [this](std::string_view line) {
+               const ViewSources sources{config_, tasking_, service_, opened_.associations,
+                                         link_,   load_,    started_};
+               return answer_command(sources, line, Now::read())
+                   .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+           }},
+      timer_{io_},
+      signals_{io_, SIGTERM, SIGINT},
+      started_{Now::read().boot} {}
+
+void Application::run() {
+    ::signal(SIGPIPE, SIG_IGN);
+    signals_.async_wait([this](const asio::error_code& error, int) {
+        if (!error) {
+            stop();
+        }
+    });
+    asio::co_spawn(io_, link_.run(), asio::detached);
+    asio::co_spawn(io_, dtcp_.run(), asio::detached);
+    asio::co_spawn(io_, ctl_.run(), asio::detached);
+    tick();
+    spdlog::info("ready: serving {} and {}", (config_.control.run_dir / "dtcp.sock").string(),
+                 (config_.control.run_dir / "ctl.sock").string());
+    io_.run();
+}
+
+void Application::stop() {
+    spdlog::info("stopping; the taps stay with the dataplane");
+    signals_.cancel();
+    timer_.cancel();
+    dtcp_.stop();
+    ctl_.stop();
+    link_.stop();
+    io_.stop();
+}
+
+void Application::settle() {
+    service_.advance(Now::read());
+    work();
+    dtcp_.pump();
+    log_events();
+}
+
+void Application::work() {
+    if (working_) {
+        return;
+    }
+    // A slice now, the next after everybody else has had a turn.
+    if (service_.work(Now::read())) {
+        working_ = true;
+        asio::post(io_, [this] {
+            working_ = false;
+            settle();
+        });
+    }
+}
+
+void Application::tick() {
+    timer_.expires_after(tick_time);
+    timer_.async_wait([this](const asio::error_code& error) {
+        if (error) {
+            return;
+        }
+        tick();
+    });
+    const auto now = Now::read();
+    tasking_.tick(now);
+    service_.tick(now);
+    link_.tick(now);
+    if (++ticks_ % ticks_per_second == 0) {
+        if (const auto* const status = link_.status()) {
+            load_.sample(*status);
+        }
+        if (events_silent_ != 0) {
+            spdlog::warn("security: {} more events in this second", events_silent_);
+        }
+        events_logged_ = 0;
+        events_silent_ = 0;
+    }
+}
+
+void Application::log_events() {
+    for (const auto& event : service_.take_events()) {
+        // The log is not the client's to fill; the counters have them all.
+        if (events_logged_ == events_per_second) {
+            ++events_silent_;
+            continue;
+        }
+        ++events_logged_;
+        const auto source = event.source
+                                ? fmt::format("source {}", static_cast<std::uint32_t>(*event.source) + 1)
+                                : "no source";
+        spdlog::warn("security: dtcp: {} (account {}, {})", to_string(event.reason), event.user, source);
+    }
+}
+
+}  // namespace flowtap::control

@@ -1,0 +1,85 @@
+// The control process put together: what is read and opened as root, and the event loop after that.
+#pragma once
+
+#include "control/associations.h"
+#include "control/criteria_ids.h"
+#include "control/ctl_server.h"
+#include "control/dataplane_link.h"
+#include "control/dtcp_server.h"
+#include "control/lease_granter.h"
+#include "control/privileges.h"
+#include "control/service.h"
+#include "control/sources.h"
+#include "control/views.h"
+#include "control/worker_load.h"
+
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <expected>
+
+namespace flowtap::control {
+
+/// Everything that may need root: secrets, directories, sockets.
+struct Opened {
+    Account account;
+    Sources sources;
+    Associations associations;
+    lib::CommandRegion region;
+    lib::FileDescriptor lock;  ///< held: no second process writes to the state directory
+    lib::FileDescriptor dtcp;
+    lib::FileDescriptor ctl;
+    gid_t dtcp_group = 0;
+    gid_t ctl_group = 0;
+};
+
+std::expected<Opened, Trouble> open_all(const lib::Config& config);
+
+/// Without sockets: only what --new-keys needs, and the state directory's lock.
+struct OpenedKeys {
+    Account account;
+    Associations associations;
+    lib::FileDescriptor lock;
+};
+
+std::expected<OpenedKeys, Trouble> open_keys(const lib::Config& config);
+
+/// Runs until SIGTERM or SIGINT, as the account that we are by now.
+class Application {
+  public:
+    Application(const lib::Config& config, Opened opened, CriteriaIds ids);
+
+    void run();
+
+  private:
+    /// After anything that may have moved something.
+    void settle();
+    void tick();
+    void work();
+    void log_events();
+    void stop();
+
+    const lib::Config& config_;
+    Opened opened_;
+    CriteriaIds ids_;
+    asio::io_context io_{1};
+    Tasking tasking_;
+    Service service_;
+    LeaseGranter granter_;
+    DataplaneLink link_;
+    DtcpServer dtcp_;
+    CtlServer ctl_;
+    WorkerLoad load_;
+    asio::steady_timer timer_;
+    asio::signal_set signals_;
+    std::uint64_t started_ = 0;
+    unsigned ticks_ = 0;
+    bool working_ = false;
+    std::uint64_t events_logged_ = 0;  ///< this second
+    std::uint64_t events_silent_ = 0;
+};
+
+}  // namespace flowtap::control

@@ -1,0 +1,240 @@
+#include "control/associations.h"
+
+#include "lib/suite.h"
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <set>
+#include <utility>
+
+namespace flowtap::control {
+
+namespace {
+
+/// Names key, salt, SPI, suite and tunnel together; one-way.
+std::uint64_t identity(const lib::StaticSa& sa, std::uint16_t tunnel) {
+    const auto text = fmt::format("flowtap sa {} {} {}", static_cast<std::uint32_t>(sa.spi),
+                                  static_cast<unsigned>(sa.suite), tunnel);
+    std::array<std::uint8_t, 32> digest{};
+    unsigned int size = digest.size();
+    static_cast<void>(::HMAC(::EVP_sha256(), sa.key.data(), static_cast<int>(sa.key.size()),
+                             reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(),
+                             &size));
+    std::uint64_t id = 0;
+    std::memcpy(&id, digest.data(), sizeof(id));
+    return id == 0 ? 1 : id;
+}
+
+}  // namespace
+
+std::expected<Associations, std::vector<std::string>> Associations::load(const lib::Config& config) {
+    Associations associations;
+    std::vector<std::string> errors;
+    for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
+        const auto& tunnel = config.tunnels[i];
+        auto sa = lib::load_sa_file(tunnel.sa);
+        if (!sa) {
+            for (const auto& error : sa.error()) {
+                errors.push_back(lib::to_string(error));
+            }
+            continue;
+        }
+        const auto* const suite = lib::find_suite(sa->suite);
+        Association association;
+        association.tunnel = static_cast<std::uint16_t>(i);
+        association.digest = key_digest(std::as_const(sa->key).bytes().first(suite->key_size));
+        association.id = identity(*sa, association.tunnel);
+        association.sa = std::move(*sa);
+        for (const auto& other : associations.all_) {
+            if (other.digest == association.digest) {
+                errors.push_back(
+                    fmt::format("{}: tunnels \"{}\" and \"{}\" have the same key: their IVs would meet. Each "
+                                "needs its own",
+                                config.file.string(), config.tunnels[other.tunnel].name, tunnel.name));
+            }
+        }
+        associations.all_.push_back(std::move(association));
+    }
+    if (!errors.empty()) {
+        return std::unexpected{std::move(errors)};
+    }
+    return associations;
+}
+
+std::vector<Associations::Need> Associations::begin_link(const lib::StatusView& status, Registry& registry) {
+    in_flight_.clear();
+    const auto shown = [&](std::uint32_t slot) {
+        return status.status().manager.sa_lease_end[slot].load(std::memory_order_relaxed);
+    };
+    std::set<lib::SaSlot> taken;
+    for (auto& association : all_) {
+        association.slot.reset();
+        association.lease.reset();
+        association.end = 0;
+        association.kept = false;
+        association.wanted = false;
+        for (std::uint32_t number = 0; number < lib::max_sas && !association.slot; ++number) {
+            const auto slot = lib::SaSlot{number};
+            const auto grant = registry.grant(slot);
+            const auto end = shown(number);
+            if (grant.sa_id == association.id && grant.epoch == status.epoch() && end > 1 &&
+                end <= grant.end && taken.insert(slot).second) {
+                association.slot = slot;
+                association.end = end;
+                association.kept = true;
+            }
+        }
+    }
+    std::vector<Need> needs;
+    std::uint32_t number = 0;
+    for (std::size_t place = 0; place < all_.size(); ++place) {
+        auto& association = all_[place];
+        if (association.kept) {
+            continue;
+        }
+        while (number < lib::max_sas && (shown(number) != 0 || taken.contains(lib::SaSlot{number}))) {
+            ++number;
+        }
+        if (number == lib::max_sas) {
+            association.trouble = "no slot is free in the dataplane";
+            continue;
+        }
+        association.slot = lib::SaSlot{number++};
+        association.wanted = true;
+        needs.push_back({place, association.digest, registry.granted(association.digest)});
+    }
+    return needs;
+}
+
+void Associations::granted(std::size_t place, const std::expected<lib::Lease, std::string>& lease,
+                           lib::Epoch epoch, Registry& registry) {
+    auto& association = all_[place];
+    if (!association.wanted || !association.slot) {
+        return;  // asked for on a link that is gone: what was granted is skipped
+    }
+    association.wanted = false;
+    if (!lease) {
+        association.trouble = lease.error();
+        return;
+    }
+    association.trouble.clear();
+    association.lease = *lease;
+    registry.set_grant(*association.slot,
+                       {association.digest, association.id, epoch, lease->first + lease->count});
+}
+
+bool Associations::waiting() const {
+    return std::ranges::any_of(all_, &Association::wanted);
+}
+
+void Associations::install(lib::CommandBatch& batch, const Association& association,
+                           const lib::Lease& lease) const {
+    lib::SaInstall record;
+    record.lease = lease;
+    record.spi = static_cast<std::uint32_t>(association.sa.spi);
+    record.tunnel = association.tunnel;
+    record.suite = association.sa.suite;
+    record.key_size = static_cast<std::uint8_t>(association.sa.key.size());
+    std::ranges::copy(association.sa.key.bytes(), record.key.begin());
+    batch.install_sa(*association.slot, association.id, record);
+    ::OPENSSL_cleanse(&record, sizeof(record));
+}
+
+void Associations::fill_resync(lib::CommandBatch& batch, Registry& registry) {
+    for (std::uint32_t number = 0; number < lib::max_sas; ++number) {
+        const auto slot = lib::SaSlot{number};
+        const bool named = std::ranges::any_of(all_, [&](const Association& association) {
+            return association.slot == slot && (association.kept || association.lease);
+        });
+        if (auto grant = registry.grant(slot); !named && grant.epoch != lib::Epoch{}) {
+            grant.epoch = {};  // about to be left out
+            registry.set_grant(slot, grant);
+        }
+    }
+    for (std::size_t place = 0; place < all_.size(); ++place) {
+        const auto& association = all_[place];
+        if (association.kept) {
+            install(batch, association, {association.end - 1, 1});
+        } else if (association.lease) {
+            install(batch, association, *association.lease);
+            in_flight_.push_back(place);
+        }
+    }
+}
+
+std::optional<Associations::Need> Associations::lease_low(lib::SaSlot slot, const Registry& registry) {
+    for (std::size_t place = 0; place < all_.size(); ++place) {
+        auto& association = all_[place];
+        if (association.slot == slot && !association.wanted && !association.lease) {
+            association.wanted = true;
+            return Need{place, association.digest, registry.granted(association.digest)};
+        }
+    }
+    return std::nullopt;
+}
+
+std::vector<Associations::Need> Associations::retry(const Registry& registry) {
+    std::vector<Need> needs;
+    for (std::size_t place = 0; place < all_.size(); ++place) {
+        auto& association = all_[place];
+        if (association.slot && !association.trouble.empty() && !association.wanted && !association.lease) {
+            association.wanted = true;
+            needs.push_back({place, association.digest, registry.granted(association.digest)});
+        }
+    }
+    return needs;
+}
+
+bool Associations::fill(lib::CommandBatch& batch, const lib::StatusView& status) {
+    if (!in_flight_.empty()) {
+        return false;
+    }
+    for (std::size_t place = 0; place < all_.size(); ++place) {
+        const auto& association = all_[place];
+        if (!association.lease) {
+            continue;
+        }
+        const auto shown =
+            status.status().manager.sa_lease_end[static_cast<std::size_t>(*association.slot)].load(
+                std::memory_order_relaxed);
+        // A block that was recorded and never arrived is skipped: the SA is installed anew behind it.
+        if (association.lease->first == std::max(shown, association.end)) {
+            batch.extend_lease(*association.slot, association.id, *association.lease);
+        } else {
+            install(batch, association, *association.lease);
+        }
+        in_flight_.push_back(place);
+    }
+    return !in_flight_.empty();
+}
+
+void Associations::committed() {
+    for (const auto place : std::exchange(in_flight_, {})) {
+        auto& association = all_[place];
+        association.end = association.lease->first + association.lease->count;
+        association.lease.reset();
+        association.kept = true;
+    }
+}
+
+void Associations::refused(lib::Refusal refusal, lib::SaSlot slot) {
+    const bool of_key = refusal == lib::Refusal::bad_key || refusal == lib::Refusal::bad_lease;
+    for (auto& association : all_) {
+        if (of_key && association.slot == slot) {
+            association.trouble = "the dataplane refuses the key or its lease";
+            association.slot.reset();
+            association.lease.reset();
+            association.kept = false;
+            association.wanted = false;
+        }
+    }
+    in_flight_.clear();
+}
+
+}  // namespace flowtap::control

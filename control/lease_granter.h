@@ -1,0 +1,40 @@
+// Has leases recorded by a thread of its own: a medium may take its time, and nothing else waits for it.
+#pragma once
+
+#include "control/lease_store.h"
+
+#include <asio/io_context.hpp>
+#include <asio/thread_pool.hpp>
+
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace flowtap::control {
+
+class LeaseGranter {
+  public:
+    using Done = std::function<void(std::expected<lib::Lease, std::string>)>;
+
+    /// `io` runs the answers and must outlive this.
+    LeaseGranter(asio::io_context& io, std::filesystem::path directory);
+    ~LeaseGranter();
+    LeaseGranter(const LeaseGranter&) = delete;
+    LeaseGranter& operator=(const LeaseGranter&) = delete;
+
+    /// `done` is called on `io`. The record must not say less than `witness`.
+    void grant(const KeyDigest& key, std::uint64_t witness, Done done);
+
+  private:
+    std::expected<lib::Lease, std::string> grant_now(const KeyDigest& key, std::uint64_t witness);
+
+    asio::io_context& io_;
+    std::filesystem::path directory_;
+    std::optional<LeaseStore> store_;  ///< the thread's; empty: to be opened
+    asio::thread_pool thread_{1};
+};
+
+}  // namespace flowtap::control

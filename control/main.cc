@@ -1,0 +1,102 @@
+// flowtap-control: tasking, security associations and the services of the box.
+#include "control/application.h"
+#include "control/lease_store.h"
+#include "lib/config.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace control = flowtap::control;
+namespace lib = flowtap::lib;
+using control::ExitCode;
+
+int leave(const control::Trouble& trouble) {
+    fmt::print(stderr, "flowtap-control: {}\n", trouble.message);
+    return static_cast<int>(trouble.exit);
+}
+
+/// Records the keys of the configuration that have no counter record as new, and ends.
+int record_new_keys(const lib::Config& config) {
+    const auto opened = control::open_keys(config);
+    if (!opened) {
+        return leave(opened.error());
+    }
+    if (auto dropped = control::drop_privileges(opened->account); !dropped) {
+        return leave(dropped.error());
+    }
+    auto store = control::LeaseStore::open(config.control.state_dir);
+    if (!store) {
+        return leave({ExitCode::failure, store.error()});
+    }
+    std::vector<control::KeyDigest> keys;
+    for (const auto& association : opened->associations.all()) {
+        keys.push_back(association.digest);
+    }
+    const auto recorded = store->record_new(keys);
+    if (!recorded) {
+        return leave({ExitCode::failure, recorded.error()});
+    }
+    fmt::print("{} new keys recorded, {} known already\n", *recorded, keys.size() - *recorded);
+    return static_cast<int>(ExitCode::stopped);
+}
+
+int serve(const lib::Config& config) {
+    auto opened = control::open_all(config);
+    if (!opened) {
+        return leave(opened.error());
+    }
+    if (auto dropped = control::drop_privileges(opened->account); !dropped) {
+        return leave(dropped.error());
+    }
+    auto ids = control::CriteriaIds::open(config.control.state_dir);
+    if (!ids) {
+        return leave({ExitCode::failure, ids.error()});
+    }
+    control::Application application{config, std::move(*opened), std::move(*ids)};
+    application.run();
+    return static_cast<int>(ExitCode::stopped);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"The control process of flowtap: DTCP service, taps, security associations.",
+                 "flowtap-control"};
+    std::filesystem::path file;
+    bool new_keys = false;
+    app.add_option("--config", file, "The configuration file")->required();
+    app.add_flag(
+        "--new-keys", new_keys,
+        "Record the tunnels' keys that have no counter record yet as never used, and end. Never for a key "
+        "that has sealed packets before, on this box or another");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? static_cast<int>(ExitCode::stopped)
+                                    : static_cast<int>(ExitCode::configuration);
+    }
+    const auto config = lib::load_config(file);
+    if (!config) {
+        for (const auto& error : config.error()) {
+            fmt::print(stderr, "{}\n", lib::to_string(error));
+        }
+        return static_cast<int>(ExitCode::configuration);
+    }
+    spdlog::set_default_logger(spdlog::stderr_color_mt("flowtap-control"));
+    spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %n %l: %v");
+    try {
+        return new_keys ? record_new_keys(*config) : serve(*config);
+    } catch (const std::exception& error) {
+        return leave({ExitCode::failure, error.what()});
+    }
+}

@@ -1,0 +1,50 @@
+// What the security log is told: that somebody may have tried something. No event holds an identity of a
+// target, or a source's name: sources are named by their place in the configuration.
+#pragma once
+
+#include "control/sources.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace flowtap::control {
+
+enum class SecurityReason : std::uint8_t {
+    no_source,           ///< 499: no Csource-ID, or one that is not configured
+    foreign_source,      ///< 499: a source that the peer's account may not speak as
+    no_signature,        ///< 497
+    bad_signature,       ///< 497
+    message_too_long,    ///< a stream that cannot be split into messages any more
+    client_not_reading,  ///< dropped: its answers were not read
+    taps_not_restored,   ///< entries of the registry that are no authentic taps of this configuration
+};
+
+constexpr std::string_view to_string(SecurityReason reason) {
+    switch (reason) {
+        case SecurityReason::no_source:
+            return "authentication failed: unknown control source";
+        case SecurityReason::foreign_source:
+            return "authentication failed: control source of another account";
+        case SecurityReason::no_signature:
+            return "authentication failed: no signature";
+        case SecurityReason::bad_signature:
+            return "authentication failed: wrong signature";
+        case SecurityReason::message_too_long:
+            return "message too long";
+        case SecurityReason::client_not_reading:
+            return "client dropped: it does not read";
+        case SecurityReason::taps_not_restored:
+            return "entries of the registry were not restored";
+    }
+    return "unknown";
+}
+
+struct SecurityEvent {
+    SecurityReason reason{};
+    std::optional<SourceIndex> source;
+    std::string user;  ///< account of the peer
+};
+
+}  // namespace flowtap::control

@@ -1,0 +1,75 @@
+#include "control/selection.h"
+
+#include <algorithm>
+#include <variant>
+
+namespace flowtap::control {
+
+namespace {
+
+using lib::dtcp::CriteriaIds;
+using lib::dtcp::Failure;
+using lib::dtcp::IdTerm;
+
+bool exists(const Tap* tap) {
+    return tap != nullptr && (tap->state == TapState::live || tap->state == TapState::deleting);
+}
+
+std::expected<std::vector<Tap*>, Failure> by_ids(TapTable& taps, SourceIndex source, const CriteriaIds& ids) {
+    std::vector<Tap*> found;
+    bool all_single = true;
+    for (const IdTerm& term : ids.terms) {
+        if (term.range) {
+            all_single = false;
+        } else if (!term.negated) {
+            Tap* const tap = taps.find(source, term.first);
+            if (!exists(tap)) {
+                return std::unexpected{Failure{lib::dtcp::Code::unknown_criteria_id, ids.line,
+                                               "a Criteria-ID that does not exist"}};
+            }
+            found.push_back(tap);
+        } else {
+            all_single = false;
+        }
+    }
+    if (all_single) {
+        std::ranges::sort(found, {}, &Tap::id);
+        const auto repeated = std::ranges::unique(found);
+        found.erase(repeated.begin(), repeated.end());
+        return found;
+    }
+    found.clear();
+    for (const auto& [id, tap] : taps.of(source)) {
+        if (ids.selects(id)) {
+            found.push_back(tap);
+        }
+    }
+    return found;
+}
+
+}  // namespace
+
+std::expected<Selection, Failure> select_for_removal(TapTable& taps, SourceIndex source,
+                                                     const lib::dtcp::DeleteRequest& request) {
+    std::vector<Tap*> candidates;
+    if (const auto* const cdest = std::get_if<lib::dtcp::CdestId>(&request.selector)) {
+        candidates = taps.with_cdest(source, cdest->id);
+    } else {
+        auto found = by_ids(taps, source, std::get<CriteriaIds>(request.selector));
+        if (!found) {
+            return std::unexpected{std::move(found.error())};
+        }
+        candidates = std::move(*found);
+    }
+    Selection selection;
+    for (Tap* const tap : candidates) {
+        if (!exists(tap) || (tap->plan.is_static && !request.including_static)) {
+            continue;
+        }
+        selection.busy = selection.busy || tap->state == TapState::deleting;
+        selection.taps.push_back(tap);
+    }
+    return selection;
+}
+
+}  // namespace flowtap::control

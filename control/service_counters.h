@@ -1,0 +1,61 @@
+// Counters of the DTCP service: one table that feeds the service, the command line, the metrics and the
+// documents.
+#pragma once
+
+#include "lib/counters.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace flowtap::control {
+
+enum class ServiceCounter : std::uint8_t {
+    sessions,
+    requests,
+    answers_ok,
+    answers_failed,
+    rejected_source,
+    rejected_signature,
+    parameters_ignored,
+    clients_dropped,
+    taps_added,
+    taps_deleted,
+    taps_restored,
+    taps_not_restored,
+    count_,
+};
+
+inline constexpr std::array<lib::CounterInfo, static_cast<std::size_t>(ServiceCounter::count_)>
+    service_counters{{
+        {"sessions", lib::Severity::info, "DTCP sessions that were opened"},
+        {"requests", lib::Severity::info, "authentic DTCP requests"},
+        {"answers-ok", lib::Severity::info, "requests answered 200"},
+        {"answers-failed", lib::Severity::info, "requests answered with another code"},
+        {"rejected-source", lib::Severity::warning,
+         "messages dropped without an answer: unknown control source, or one of another account"},
+        {"rejected-signature", lib::Severity::warning,
+         "messages dropped without an answer: wrong or no signature"},
+        {"parameters-ignored", lib::Severity::info, "unknown X- parameters in authentic requests"},
+        {"clients-dropped", lib::Severity::warning,
+         "sessions ended because the client did not read its answers"},
+        {"taps-added", lib::Severity::info, "taps that became live"},
+        {"taps-deleted", lib::Severity::info, "taps deleted on request"},
+        {"taps-restored", lib::Severity::info, "taps found in the registry at start"},
+        {"taps-not-restored", lib::Severity::error,
+         "entries of the registry at start that are damaged, not authentic or not allowed by the "
+         "configuration"},
+    }};
+
+class ServiceCounters {
+  public:
+    void add(ServiceCounter index, std::uint64_t amount = 1) {
+        values_[static_cast<std::size_t>(index)] += amount;
+    }
+    std::uint64_t operator[](ServiceCounter index) const { return values_[static_cast<std::size_t>(index)]; }
+
+  private:
+    std::array<std::uint64_t, static_cast<std::size_t>(ServiceCounter::count_)> values_{};
+};
+
+}  // namespace flowtap::control

@@ -1,0 +1,67 @@
+// One DTCP session: what came in and is not answered, what is answered and not sent, both bounded.
+#pragma once
+
+#include "control/list_answer.h"
+#include "control/sources.h"
+#include "control/tasking.h"
+#include "lib/address.h"
+#include "lib/dtcp/framing.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+namespace flowtap::control {
+
+enum class SessionId : std::uint64_t {};
+
+/// Who is at the other end, as the transport knows it.
+struct Peer {
+    std::string user;  ///< account, as the kernel says
+    lib::IpAddress address{lib::Family::ipv4, {127, 0, 0, 1}};
+};
+
+/// An addition or removal that the dataplane has not confirmed yet.
+struct ChangeAnswer {
+    OperationId operation{};
+    lib::dtcp::Method method = lib::dtcp::Method::add;
+    lib::dtcp::Version version;
+    std::uint64_t seq = 0;
+    Source* source = nullptr;
+};
+
+/// In the order of the requests; text is ready to be sent.
+using Answer = std::variant<std::string, ChangeAnswer, std::unique_ptr<ListAnswer>>;
+
+struct Session {
+    /// A session is not read while it has more unsent output or more open requests than this.
+    static constexpr std::size_t output_limit = std::size_t{1} << 20;
+    static constexpr std::size_t answer_limit = 4096;
+    /// A client that takes none of its output for as long is dropped.
+    static constexpr std::uint64_t stall_limit = 30 * nanoseconds_per_second;
+
+    Peer peer;
+    lib::dtcp::Splitter splitter;
+    std::string input;  ///< received, not split yet
+    std::size_t input_used = 0;
+    std::string blocked;  ///< a message that waits for its turn; empty: none does
+    std::uint64_t blocked_since = 0;
+    std::deque<Answer> answers;
+    std::size_t additions = 0;  ///< ChangeAnswers in answers
+    std::size_t removals = 0;
+    std::string output;
+    std::size_t output_sent = 0;
+    std::uint64_t progress = 0;  ///< CLOCK_BOOTTIME: when output was taken last, or began to wait
+    Source* last_source = nullptr;
+    bool input_ended = false;
+    bool closing = false;  ///< no more input is looked at
+    bool dropped = false;  ///< no more output either
+
+    std::size_t unsent() const { return output.size() - output_sent; }
+};
+
+}  // namespace flowtap::control

@@ -1,0 +1,320 @@
+#include "test/unit/control/box.h"
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unistd.h>
+#include <utility>
+#include <variant>
+
+namespace flowtap::test {
+
+namespace {
+
+constexpr std::string_view config_text = R"(
+[dataplane]
+workers = [1]
+max-taps = 64
+
+[[port]]
+name = "a"
+device = "net_null0"
+[[port]]
+name = "b"
+device = "net_null1"
+[[port]]
+name = "d"
+device = "net_null2"
+
+[[wire]]
+name = "w"
+a = "a"
+b = "b"
+
+[delivery]
+port = "d"
+next-hop-mac = "02:00:00:00:00:01"
+
+[[route]]
+prefix = "192.0.2.0/24"
+clear = true
+[[route]]
+prefix = "2001:db8:f::/48"
+clear = true
+
+[[destination]]
+name = "known"
+address = "192.0.2.7"
+port = 7007
+source-address = "192.0.2.100"
+source-port = 7008
+[[destination]]
+name = "theirs"
+address = "192.0.2.77"
+port = 7007
+source-address = "192.0.2.100"
+source-port = 7008
+
+[[source]]
+name = "a"
+key-file = "/nowhere/a"
+destinations = ["192.0.2.0/28", "198.51.100.0/24", "2001:db8:f::/64"]
+max-criteria = 4
+[[source]]
+name = "b"
+key-file = "/nowhere/b"
+users = ["b", "officer"]
+destinations = ["192.0.2.64/26"]
+)";
+
+}  // namespace
+
+const lib::Config& box_config() {
+    static const lib::Config config = [] {
+        auto parsed = lib::parse_config(config_text, "test");
+        if (!parsed) {
+            throw std::runtime_error(lib::to_string(parsed.error().front()));
+        }
+        return std::move(*parsed);
+    }();
+    return config;
+}
+
+std::string message(std::string_view first_line, std::initializer_list<std::string_view> lines,
+                    std::string_view source, std::optional<std::string_view> key) {
+    std::string text{first_line};
+    text += "\r\n";
+    for (const auto line : lines) {
+        text += fmt::format("{}\r\n", line);
+    }
+    const std::string secret = key ? std::string{*key} : fmt::format("key-{}", source);
+    auto hmac =
+        lib::dtcp::Hmac::create({reinterpret_cast<const std::uint8_t*>(secret.data()), secret.size()});
+    REQUIRE(hmac.has_value());
+    hmac->sign(text);
+    return text;
+}
+
+std::string add_message(std::uint64_t seq, std::initializer_list<std::string_view> more,
+                        std::string_view source) {
+    const bool b = source == "b";
+    const auto given = [&](std::string_view name) {
+        return std::ranges::any_of(more, [&](std::string_view line) { return line.starts_with(name); });
+    };
+    std::string text = fmt::format("ADD DTCP/0.7\r\nCsource-ID: {}\r\nSeq: {}\r\n", source, seq);
+    for (const auto line :
+         {std::string{"Cdest-ID: cd"}, std::string{"Source-Address: 10.0.0.1"}, std::string{"Flags: Static"},
+          fmt::format("X-JTap-Cdest-Dest-Address: 192.0.2.{}", b ? 65 : 1),
+          std::string{"X-JTap-Cdest-Dest-Port: 5000"},
+          std::string{"X-JTap-Cdest-Source-Address: 203.0.113.1"},
+          std::string{"X-JTap-Cdest-Source-Port: 5001"}}) {
+        if (!given(line.substr(0, line.find(':')))) {
+            text += line + "\r\n";
+        }
+    }
+    for (const auto line : more) {
+        if (!line.ends_with("-")) {
+            text += fmt::format("{}\r\n", line);
+        }
+    }
+    text.resize(text.size() - 2);
+    return message(text, {}, source);
+}
+
+Box::Process::Process(const Scratch& scratch)
+    : sources{control::Sources::with_keys(box_config(), {"key-a", "key-b"}).value()},
+      ids{control::CriteriaIds::open(scratch.path()).value()},
+      tasking{box_taps, sources.size()},
+      service{std::make_unique<control::Service>(box_config(), sources, ids, tasking)} {}
+
+Box::Box() {
+    begin({});
+    dataplane_starts();
+}
+
+void Box::begin(lib::FileDescriptor kept) {
+    process_ = std::make_unique<Process>(scratch_);
+    if (kept) {
+        auto registry = control::Registry::adopt(std::move(kept), box_taps).value();
+        auto restored = control::restore(registry, sources(), box_config());
+        service().counters().add(control::ServiceCounter::taps_not_restored, restored.rejected);
+        tasking().start(std::move(registry), std::move(restored.taps));
+    } else {
+        tasking().start(control::Registry::create(box_taps).value(), {});
+    }
+}
+
+void Box::control_restarts() {
+    lib::FileDescriptor kept{::dup(tasking().registry().descriptor())};
+    begin(std::move(kept));
+    if (view_) {
+        link();
+    }
+}
+
+control::SessionId Box::open(const std::string& user) {
+    return service().open({user, {}});
+}
+
+void Box::send(control::SessionId session, std::string_view bytes) {
+    while (!bytes.empty() && service().wants_input(session)) {
+        const auto part = bytes.substr(0, 16'384);
+        service().receive(session, part, now);
+        bytes.remove_prefix(part.size());
+        settle();
+    }
+    settle();
+}
+
+std::string Box::take(control::SessionId session) {
+    std::string text;
+    for (;;) {
+        settle();
+        const std::string part{service().output(session)};
+        if (part.empty()) {
+            return text;
+        }
+        text += part;
+        service().sent(session, part.size(), now);
+    }
+}
+
+std::string Box::ask(std::string_view bytes, const std::string& user) {
+    const auto session = open(user);
+    send(session, bytes);
+    auto text = take(session);
+    service().close(session);
+    return text;
+}
+
+bool Box::take_batch(const lib::CommandBatch& batch) {
+    lib::CommandReader reader{{box_taps, 0, {}, {}}};
+    for (auto record : batch.records()) {
+        const auto done = reader.take(record);
+        if (!done) {
+            continue;
+        }
+        REQUIRE(done->refusal == lib::Refusal::none);
+        auto next = taps_;
+        for (const auto& change : done->changes) {
+            if (std::holds_alternative<lib::ResyncBegin>(change)) {
+                next.assign(box_taps, 0);
+            } else if (const auto* const add = std::get_if<lib::TapAdd>(&change)) {
+                const auto slot = static_cast<std::uint32_t>(add->slot);
+                REQUIRE(next[slot] == 0);
+                if (poison == slot) {
+                    tasking().refused(lib::Refusal::no_memory, slot);
+                    return true;
+                }
+                next[slot] = static_cast<std::uint64_t>(add->id);
+            } else if (const auto* const gone = std::get_if<lib::TapRemove>(&change)) {
+                REQUIRE(next[static_cast<std::uint32_t>(gone->slot)] == static_cast<std::uint64_t>(gone->id));
+                next[static_cast<std::uint32_t>(gone->slot)] = 0;
+            }
+        }
+        for (std::uint32_t slot = 0; slot < box_taps; ++slot) {
+            if (next[slot] != taps_[slot]) {
+                for (auto& counter : region_->taps(0)[slot].values) {
+                    counter.store(0);
+                }
+            }
+        }
+        taps_ = std::move(next);
+        ++commits;
+        tasking().committed();
+        return true;
+    }
+    return false;
+}
+
+bool Box::apply() {
+    if (!view_) {
+        return false;
+    }
+    lib::CommandBatch batch;
+    if (tasking().resync_wanted()) {
+        link();
+        return true;
+    }
+    if (!tasking().fill(batch, 1024)) {
+        return false;
+    }
+    batch.commit(lib::Token{1});
+    return take_batch(batch);
+}
+
+void Box::settle() {
+    for (bool more = true; more;) {
+        more = !paused && apply();
+        service().advance(now);
+        more = service().work(now) || more;
+    }
+    for (auto& event : service().take_events()) {
+        events_.push_back(std::move(event));
+    }
+}
+
+void Box::dataplane_dies() {
+    tasking().link_down(now);
+    view_.reset();
+    region_.reset();
+}
+
+void Box::link() {
+    if (!tasking().linked()) {
+        tasking().link_up(*view_, now);
+    }
+    lib::CommandBatch batch;
+    batch.resync_begin();
+    tasking().begin_resync();
+    while (!tasking().fill_resync(batch, 16)) {
+    }
+    batch.commit(lib::Token{1});
+    take_batch(batch);
+    settle();
+}
+
+void Box::dataplane_starts() {
+    const lib::RegionShape shape{box_taps, 1};
+    region_ = lib::StatusRegion::create(shape, lib::Epoch{++epoch_}).value();
+    view_ = lib::StatusView::receive(lib::FileDescriptor{::dup(region_->descriptor())}, shape).value();
+    taps_.assign(box_taps, 0);
+    link();
+}
+
+void Box::count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes) {
+    for (std::uint32_t slot = 0; slot < box_taps; ++slot) {
+        if (taps_[slot] == tap) {
+            auto& counters = region_->taps(0)[slot];
+            lib::add(counters[lib::TapCounter::matched_packets], packets);
+            lib::add(counters[lib::TapCounter::matched_bytes], bytes);
+            return;
+        }
+    }
+    FAIL("no such tap");
+}
+
+std::vector<std::uint64_t> Box::installed() const {
+    std::vector<std::uint64_t> ids;
+    std::ranges::copy_if(taps_, std::back_inserter(ids), [](std::uint64_t id) { return id != 0; });
+    std::ranges::sort(ids);
+    return ids;
+}
+
+void Box::pass(std::uint64_t milliseconds) {
+    for (std::uint64_t done = 0; done < milliseconds; done += 100) {
+        now.boot += 100'000'000;
+        now.utc += 100'000'000;
+        tasking().tick(now);
+        service().tick(now);
+        settle();
+    }
+}
+
+std::size_t Box::events(control::SecurityReason reason) {
+    settle();
+    return static_cast<std::size_t>(std::ranges::count(events_, reason, &control::SecurityEvent::reason));
+}
+
+}  // namespace flowtap::test

@@ -1,0 +1,106 @@
+// The service with everything behind it that is the process's own, and a dataplane that does what the test
+// says.
+#pragma once
+
+#include "control/criteria_ids.h"
+#include "control/registry.h"
+#include "control/restore.h"
+#include "control/service.h"
+#include "control/sources.h"
+#include "control/tasking.h"
+#include "lib/command_reader.h"
+#include "lib/config.h"
+#include "test/unit/control/scratch.h"
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace flowtap::test {
+
+inline constexpr std::uint32_t box_taps = 64;
+
+/// Two sources "a" (account a, at most 4 criteria) and "b" (accounts b and officer); routes to 192.0.2.0/24
+/// and 2001:db8:f::/48; "known" is a configured destination of a's, "theirs" one of b's.
+const lib::Config& box_config();
+
+/// Signed with the key of source `source` ("key-a", "key-b"), or with `key`.
+std::string message(std::string_view first_line, std::initializer_list<std::string_view> lines,
+                    std::string_view source = "a", std::optional<std::string_view> key = {});
+
+/// An ADD that is good for source a: static, to 192.0.2.1.
+std::string add_message(std::uint64_t seq, std::initializer_list<std::string_view> more = {},
+                        std::string_view source = "a");
+
+class Box {
+  public:
+    Box();
+
+    // Clients
+
+    control::SessionId open(const std::string& user = "a");
+    /// Gives the bytes; then the dataplane does what it has been sent, unless it is away or paused.
+    void send(control::SessionId session, std::string_view bytes);
+    /// What was answered since, as one text; takes it like a client that reads.
+    std::string take(control::SessionId session);
+    /// send() and take() on a new session that is closed again.
+    std::string ask(std::string_view bytes, const std::string& user = "a");
+
+    // Dataplane
+
+    /// Applies what has been sent, once; true: there was something.
+    bool apply();
+    void settle();
+    bool paused = false;
+    /// Refuses the next commit if it touches that slot.
+    std::optional<std::uint32_t> poison;
+    void dataplane_dies();
+    /// A new life, with its counters at zero, brought up to date.
+    void dataplane_starts();
+    void count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes);
+    /// Taps that the dataplane has.
+    std::vector<std::uint64_t> installed() const;
+    std::size_t commits = 0;
+
+    // Time
+
+    void pass(std::uint64_t milliseconds);
+    control::Now now{1'000'000'000'000, 1'600'000'000'000'000'000};
+
+    /// The control process dies and another takes up its registry.
+    void control_restarts();
+
+    std::size_t events(control::SecurityReason reason);
+    std::uint64_t counter(control::ServiceCounter counter) { return service().counters()[counter]; }
+
+    control::Service& service() { return *process_->service; }
+    control::Tasking& tasking() { return process_->tasking; }
+    control::Sources& sources() { return process_->sources; }
+
+  private:
+    struct Process {
+        Process(const Scratch& scratch);
+        control::Sources sources;
+        control::CriteriaIds ids;
+        control::Tasking tasking;
+        std::unique_ptr<control::Service> service;
+    };
+
+    void begin(lib::FileDescriptor kept);
+    void link();
+    bool take_batch(const lib::CommandBatch& batch);
+
+    Scratch scratch_;
+    std::unique_ptr<Process> process_;
+    std::optional<lib::StatusRegion> region_;
+    std::optional<lib::StatusView> view_;
+    std::vector<std::uint64_t> taps_;  ///< id by slot; 0: free
+    std::uint64_t epoch_ = 0;
+    std::vector<control::SecurityEvent> events_;
+};
+
+}  // namespace flowtap::test

@@ -1,0 +1,711 @@
+// The rules of dtcp.md that the service decides, one test a rule.
+#include "lib/dtcp/response_reader.h"
+#include "test/unit/control/box.h"
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace flowtap::test {
+
+namespace {
+
+using control::SecurityReason;
+using control::ServiceCounter;
+
+/// The messages of a stream, each checked to be signed with the source's key.
+std::vector<lib::dtcp::Response> read(std::string_view stream, std::string_view source = "a") {
+    const auto secret = fmt::format("key-{}", source);
+    auto key = lib::dtcp::Hmac::create({reinterpret_cast<const std::uint8_t*>(secret.data()), secret.size()});
+    std::vector<lib::dtcp::Response> responses;
+    while (!stream.empty()) {
+        const auto end = stream.find("\r\n\r\n");
+        REQUIRE(end != std::string_view::npos);
+        auto response = lib::dtcp::read_response(stream.substr(0, end + 4), *key);
+        REQUIRE(response.has_value());
+        responses.push_back(std::move(*response));
+        stream.remove_prefix(end + 4);
+    }
+    return responses;
+}
+
+lib::dtcp::Response one(std::string_view stream, std::string_view source = "a") {
+    auto responses = read(stream, source);
+    REQUIRE(responses.size() == 1);
+    return std::move(responses.front());
+}
+
+std::string value(const lib::dtcp::Response& response, lib::dtcp::Name name) {
+    const auto* const found = response.find(name);
+    return found == nullptr ? "" : *found;
+}
+
+std::uint64_t id_of(const lib::dtcp::Response& response) {
+    REQUIRE(response.code == 200);
+    return std::stoull(value(response, lib::dtcp::Name::criteria_id));
+}
+
+std::uint64_t add(Box& box, std::initializer_list<std::string_view> more = {},
+                  std::string_view source = "a") {
+    return id_of(one(box.ask(add_message(1, more, source), std::string{source}), source));
+}
+
+/// The whole entries of a LIST answer.
+std::size_t entries(Box& box, std::string_view source = "a") {
+    return one(box.ask(message("LIST DTCP/0.7", {fmt::format("Csource-ID: {}", source), "Seq: 1"}, source),
+                       std::string{source}),
+               source)
+        .entries()
+        .size();
+}
+
+std::string list(std::initializer_list<std::string_view> lines) {
+    std::string text = "LIST DTCP/0.7\r\nCsource-ID: a\r\nSeq: 1";
+    for (const auto line : lines) {
+        text += fmt::format("\r\n{}", line);
+    }
+    return message(text, {});
+}
+
+std::string remove(std::string_view selector, std::string_view source = "a") {
+    return message("DELETE DTCP/0.7",
+                   {fmt::format("Csource-ID: {}", source), "Seq: 9", selector, "Flags: Static"}, source);
+}
+
+}  // namespace
+
+TEST_CASE("ADD is answered 200 with SEQ, CRITERIA-ID, TIMESTAMP in that order, and the tap is installed") {
+    Box box;
+    const auto response = one(box.ask(add_message(77)));
+    CHECK(response.code == 200);
+    REQUIRE(response.fields.size() == 3);
+    CHECK(response.fields[0].name == "SEQ");
+    CHECK(response.fields[0].value == "77");
+    CHECK(response.fields[1].name == "CRITERIA-ID");
+    CHECK(response.fields[2].name == "TIMESTAMP");
+    CHECK(box.installed() == std::vector{id_of(response)});
+}
+
+TEST_CASE("ADD is not answered before the dataplane has confirmed it") {
+    Box box;
+    const auto session = box.open();
+    box.paused = true;
+    box.send(session, add_message(1));
+    CHECK(box.take(session).empty());
+    box.paused = false;
+    CHECK(one(box.take(session)).code == 200);
+}
+
+TEST_CASE("a wrong signature is never answered: counter and event, no tap") {
+    Box box;
+    CHECK(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1"}, "a", "other")).empty());
+    auto altered = add_message(1);
+    altered[altered.find("10.0.0.1") + 7] = '2';
+    CHECK(box.ask(altered).empty());
+    CHECK(box.counter(ServiceCounter::rejected_signature) == 2);
+    CHECK(box.events(SecurityReason::bad_signature) == 2);
+    CHECK(box.installed().empty());
+    CHECK(box.counter(ServiceCounter::requests) == 0);
+}
+
+TEST_CASE("no signature, and an ill-formed message with a wrong one, are never answered either") {
+    Box box;
+    CHECK(box.ask("NOOP DTCP/0.7\r\nCsource-ID: a\r\nSeq: 1\r\n\r\n").empty());
+    CHECK(box.events(SecurityReason::no_signature) == 1);
+    CHECK(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: a", "rubbish"}, "a", "other")).empty());
+    CHECK(box.ask(message("NOOP DTCP/9.9", {"Csource-ID: a", "Seq: 1"}, "a", "other")).empty());
+    CHECK(box.events(SecurityReason::bad_signature) == 2);
+}
+
+TEST_CASE("an unknown control source, or none, is never answered") {
+    Box box;
+    CHECK(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: zz", "Seq: 1"}, "a")).empty());
+    CHECK(box.ask(message("NOOP DTCP/0.7", {"Seq: 1"}, "a")).empty());
+    CHECK(box.counter(ServiceCounter::rejected_source) == 2);
+    CHECK(box.events(SecurityReason::no_source) == 2);
+}
+
+TEST_CASE("an account may speak only as its own sources, with the right key too") {
+    Box box;
+    CHECK(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: b", "Seq: 1"}, "b"), "a").empty());
+    CHECK(box.events(SecurityReason::foreign_source) == 1);
+    CHECK(one(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: b", "Seq: 1"}, "b"), "officer"), "b").code ==
+          200);
+}
+
+TEST_CASE("a malformed request is answered 400 with the offending line") {
+    Box box;
+    const auto answer =
+        box.ask(message("NOOP DTCP/0.7", {"Csource-ID: a", "this is no parameter", "Seq: 3"}));
+    CHECK(one(answer).code == 400);
+    CHECK(answer.find("\r\nthis is no parameter\r\n") != std::string::npos);
+    CHECK(value(one(answer), lib::dtcp::Name::seq) == "3");
+    CHECK(one(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: a"}))).code == 400);
+}
+
+TEST_CASE("versions: answered in the request's own; too new is 505 as 0.8, too old 505 as 0.5") {
+    Box box;
+    CHECK(one(box.ask(message("NOOP DTCP/0.6", {"Csource-ID: a", "Seq: 1"}))).version ==
+          lib::dtcp::version_0_6);
+    const auto fresh = one(box.ask(message("NOOP DTCP/1.0", {"Csource-ID: a", "Seq: 1"})));
+    CHECK(fresh.code == 505);
+    CHECK(fresh.version == lib::dtcp::version_0_8);
+    const auto old = one(box.ask(message("NOOP DTCP/0.4", {"Csource-ID: a", "Seq: 1"})));
+    CHECK(old.code == 505);
+    CHECK(old.version == lib::dtcp::version_0_5);
+}
+
+TEST_CASE("methods that are not there yet, and unknown ones, are 501 with the request line") {
+    Box box;
+    const auto refresh = box.ask(
+        message("REFRESH DTCP/0.7", {"Csource-ID: a", "Seq: 1", "Criteria-ID: 1", "Timeout-Total: 5"}));
+    CHECK(one(refresh).code == 501);
+    CHECK(refresh.find("REFRESH DTCP/0.7") != std::string::npos);
+    CHECK(one(box.ask(message("FETCH DTCP/0.7", {"Csource-ID: a", "Seq: 1"}))).code == 501);
+}
+
+TEST_CASE("a limit that is not enforced is never accepted: 501 with the line") {
+    Box box;
+    for (const auto line : {"Timeout-Packets: 10", "Timeout-Bytes: 10", "X-MD-Intercept-Id: 1",
+                            "Action: Redirect", "Action: Block", "X-JTap-VRF-Name: v",
+                            "X-JTap-Input-Interface: a.0", "X-Interface-Id: a", "X-IP-Addr: 10.0.0.1"}) {
+        const auto answer = box.ask(add_message(1, {"Flags: SendAsync", "Timeout-Total: 60", line}));
+        CHECK(one(answer).code == 501);
+        CHECK(answer.find(fmt::format("\r\n{}\r\n", line)) != std::string::npos);
+    }
+    CHECK(box.installed().empty());
+    // With Static all timeouts are ignored, and zero is as good as not given.
+    CHECK(one(box.ask(add_message(1, {"Timeout-Packets: 10"}))).code == 200);
+    CHECK(one(box.ask(add_message(1, {"Flags: SendAsync", "Timeout-Total: 60", "Timeout-Bytes: 0"}))).code ==
+          200);
+}
+
+TEST_CASE(
+    "430: a content destination by name only that is not configured, or not for this source: one answer") {
+    Box box;
+    const auto by_name = [&](std::string_view name) {
+        const auto line = fmt::format("Cdest-ID: {}", name);
+        return one(box.ask(message(
+            "ADD DTCP/0.7", {"Csource-ID: a", "Seq: 1", line, "Source-Address: 10.0.0.1", "Flags: Static"})));
+    };
+    CHECK(by_name("known").code == 200);
+    const auto missing = by_name("nobody");
+    const auto foreign = by_name("theirs");
+    CHECK(missing.code == 430);
+    CHECK(foreign.code == 430);
+    CHECK(missing.other_lines.size() == foreign.other_lines.size());
+}
+
+TEST_CASE("901: an address that the source may not deliver to, one without a route, a parameter missing") {
+    Box box;
+    const auto outside = box.ask(add_message(1, {"X-JTap-Cdest-Dest-Address: 192.0.2.65"}));
+    CHECK(one(outside).code == 901);
+    CHECK(outside.find("X-JTap-Cdest-Dest-Address: 192.0.2.65") != std::string::npos);
+    CHECK(one(box.ask(add_message(1, {"X-JTap-Cdest-Dest-Address: 198.51.100.1"}))).code == 901);
+    CHECK(one(box.ask(message("ADD DTCP/0.7", {"Csource-ID: a", "Seq: 1", "Cdest-ID: cd", "Flags: Static",
+                                               "X-JTap-Cdest-Dest-Address: 192.0.2.1"})))
+              .code == 901);
+    CHECK(box.installed().empty());
+}
+
+TEST_CASE("432 and 433: an improper filter, no timeout; 551: too many destinations") {
+    Box box;
+    const auto reversed = box.ask(add_message(1, {"Dest-Port: 9-3", "Protocol: 6"}));
+    CHECK(one(reversed).code == 432);
+    CHECK(reversed.find("Dest-Port: 9-3") != std::string::npos);
+    CHECK(one(box.ask(add_message(1, {"Flags: SendAsync"}))).code == 433);
+    CHECK(one(box.ask(add_message(1, {"Flags: SendAsync", "Timeout-Idle: 0"}))).code == 433);
+    std::string many = "Cdest-ID: c0";
+    for (int i = 1; i < 17; ++i) {
+        many += fmt::format(",c{}", i);
+    }
+    CHECK(one(box.ask(add_message(1, {many}))).code == 551);
+}
+
+TEST_CASE("550: not one tap beyond the source's max-criteria; deleting one makes room") {
+    Box box;
+    std::uint64_t last = 0;
+    for (int i = 0; i < 4; ++i) {
+        last = add(box);
+    }
+    CHECK(one(box.ask(add_message(1))).code == 550);
+    CHECK(box.installed().size() == 4);
+    CHECK(one(box.ask(remove(fmt::format("Criteria-ID: {}", last)))).code == 200);
+    CHECK(one(box.ask(add_message(1))).code == 200);
+}
+
+TEST_CASE("550 counts requests that are still on their way") {
+    Box box;
+    const auto session = box.open();
+    box.paused = true;
+    std::string many;
+    for (std::uint64_t seq = 1; seq <= 6; ++seq) {
+        many += add_message(seq);
+    }
+    box.send(session, many);
+    box.paused = false;
+    const auto responses = read(box.take(session));
+    REQUIRE(responses.size() == 6);
+    CHECK(std::ranges::count(responses, 200, &lib::dtcp::Response::code) == 4);
+    CHECK(responses[4].code == 550);
+    CHECK(responses[5].code == 550);
+}
+
+TEST_CASE("two destinations in one ADD are one tap with two copies' worth of destinations") {
+    Box box;
+    add(box, {"CDest-ID: one,two", "X-JTap-Cdest-Dest-Address: 192.0.2.1,192.0.2.2",
+              "X-JTap-Cdest-Dest-Port: 1,2"});
+    const auto* const tap = box.tasking().taps().of(control::SourceIndex{0}).begin()->second;
+    REQUIRE(tap->plan.destinations.size() == 2);
+    CHECK(tap->plan.destinations[1].dest_address[3] == 2);
+    CHECK(tap->plan.destinations[1].dest_port == 2);
+    CHECK(one(box.ask(remove("Cdest-ID: two"))).find(lib::dtcp::Name::criteria_count)->starts_with('1'));
+}
+
+TEST_CASE("many ADDs of one session are pipelined: answered in order, sharing a commit") {
+    Box box;
+    const auto session = box.open("officer");
+    box.paused = true;
+    const auto before = box.commits;
+    std::string many;
+    for (std::uint64_t seq = 1; seq <= 50; ++seq) {
+        many += add_message(seq, {}, "b");
+    }
+    box.send(session, many);
+    box.paused = false;
+    const auto responses = read(box.take(session), "b");
+    REQUIRE(responses.size() == 50);
+    for (std::uint64_t seq = 1; seq <= 50; ++seq) {
+        CHECK(responses[seq - 1].seq() == seq);
+        CHECK(responses[seq - 1].code == 200);
+    }
+    CHECK(box.commits - before == 1);
+}
+
+TEST_CASE("an answer says what all earlier requests of the session have done") {
+    Box box;
+    const auto session = box.open();
+    box.send(session, add_message(1) + list({}) + remove("Cdest-ID: cd") + list({}) + add_message(5));
+    const auto responses = read(box.take(session));
+    REQUIRE(responses.size() == 5);
+    CHECK(responses[1].entries().size() == 1);
+    CHECK(value(responses[2], lib::dtcp::Name::criteria_count) == "1");
+    CHECK(responses[3].entries().empty());
+    CHECK(responses[4].code == 200);
+}
+
+TEST_CASE("errors keep their place among answers that take longer") {
+    Box box;
+    const auto session = box.open();
+    box.paused = true;
+    box.send(session,
+             add_message(1) + message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 2", "Flags: Nonsense"}));
+    CHECK(box.take(session).empty());
+    box.paused = false;
+    const auto responses = read(box.take(session));
+    REQUIRE(responses.size() == 2);
+    CHECK(responses[0].seq() == 1U);
+    CHECK(responses[1].seq() == 2U);
+}
+
+TEST_CASE("DELETE of an explicit Criteria-ID that does not exist is 431 with the line, and deletes nothing") {
+    Box box;
+    const auto id = add(box);
+    const auto absent = id == 5 ? 6 : 5;
+    const auto line = fmt::format("Criteria-ID: {},{}", id, absent);
+    const auto answer = box.ask(remove(line));
+    CHECK(one(answer).code == 431);
+    CHECK(answer.find(line) != std::string::npos);
+    CHECK(box.installed() == std::vector{id});
+}
+
+TEST_CASE("DELETE of a range deletes what exists in it; negation spares; zero is a success") {
+    Box box;
+    const auto one_id = add(box);
+    const auto two = add(box);
+    CHECK(value(one(box.ask(remove(fmt::format("Criteria-ID: *,!{}", two)))),
+                lib::dtcp::Name::criteria_count) == "1");
+    CHECK(box.installed() == std::vector{two});
+    CHECK(value(one(box.ask(remove(fmt::format("Criteria-ID: {0}-{0}", one_id)))),
+                lib::dtcp::Name::criteria_count) == "0");
+    CHECK(value(one(box.ask(remove("Criteria-ID: 1-*"))), lib::dtcp::Name::criteria_count) == "1");
+    CHECK(box.installed().empty());
+}
+
+TEST_CASE("DELETE leaves a static tap alone without Flags: Static, and counts the truth") {
+    Box box;
+    const auto id = add(box);
+    const auto other = add(box, {"Flags: SendAsync", "Timeout-Total: 60"});
+    const auto answer = box.ask(message(
+        "DELETE DTCP/0.7", {"Csource-ID: a", "Seq: 1", fmt::format("Criteria-ID: {},{}", id, other)}));
+    CHECK(value(one(answer), lib::dtcp::Name::criteria_count) == "1");
+    CHECK(box.installed() == std::vector{id});
+    CHECK(value(one(box.ask(remove("Cdest-ID: nobody"))), lib::dtcp::Name::criteria_count) == "0");
+}
+
+TEST_CASE("DELETE needs exactly one selector: 400 otherwise") {
+    Box box;
+    CHECK(one(box.ask(message("DELETE DTCP/0.7", {"Csource-ID: a", "Seq: 1"}))).code == 400);
+    CHECK(one(box.ask(
+                  message("DELETE DTCP/0.7", {"Csource-ID: a", "Seq: 1", "Criteria-ID: 1", "Cdest-ID: cd"})))
+              .code == 400);
+}
+
+TEST_CASE(
+    "sources are isolated: another's taps cannot be seen or deleted, and look like ones that do not exist") {
+    Box box;
+    const auto theirs = add(box, {}, "b");
+    CHECK(entries(box, "a") == 0);
+    CHECK(entries(box, "b") == 1);
+    const auto foreign = one(box.ask(remove(fmt::format("Criteria-ID: {}", theirs))));
+    const auto absent = one(box.ask(remove(fmt::format("Criteria-ID: {}", theirs == 9 ? 8 : 9))));
+    CHECK(foreign.code == 431);
+    CHECK(absent.code == 431);
+    CHECK(foreign.fields.size() == absent.fields.size());
+    CHECK(value(one(box.ask(remove("Criteria-ID: *"))), lib::dtcp::Name::criteria_count) == "0");
+    CHECK(value(one(box.ask(remove("Cdest-ID: cd"))), lib::dtcp::Name::criteria_count) == "0");
+    CHECK(box.installed() == std::vector{theirs});
+}
+
+TEST_CASE("one DELETE waits for another session's DELETE of the same tap, and then tells the truth") {
+    Box box;
+    const auto id = add(box);
+    const auto first = box.open();
+    const auto second = box.open();
+    box.paused = true;
+    box.send(first, remove(fmt::format("Criteria-ID: {}", id)));
+    box.send(second, remove(fmt::format("Criteria-ID: {}", id)));
+    box.paused = false;
+    CHECK(one(box.take(first)).code == 200);
+    CHECK(one(box.take(second)).code == 431);
+}
+
+TEST_CASE("LIST gives each entry's parameters in Junos's order, with exact statistics") {
+    Box box;
+    const auto id = add(box);
+    box.count(id, 3, 4'500);
+    const auto response = one(box.ask(list({})));
+    REQUIRE(response.entries().size() == 1);
+    std::vector<std::string> names;
+    for (const auto& field : response.entries().front()) {
+        names.push_back(field.name);
+    }
+    const std::vector<std::string> head{"CRITERIA-ID", "CSOURCE-ID", "CDEST-ID", "CSOURCE-ADDRESS"};
+    CHECK(std::equal(head.begin(), head.end(), names.begin()));
+    const auto place = [&](std::string_view name) { return std::ranges::find(names, name) - names.begin(); };
+    CHECK(place("FLAGS") < place("X-JTAP-CDEST-DEST-ADDRESS"));
+    CHECK(place("X-JTAP-CDEST-SOURCE-PORT") < place("MATCHING-PACKETS"));
+    CHECK(place("MATCHING-BYTES") < place("CRITERIA-NUM"));
+    CHECK(names.back() == "CRITERIA-COUNT");
+    CHECK(value(response, lib::dtcp::Name::criteria_id) == std::to_string(id));
+    CHECK(value(response, lib::dtcp::Name::matching_packets) == "3");
+    CHECK(value(response, lib::dtcp::Name::matching_bytes) == "4500");
+    CHECK(value(response, lib::dtcp::Name::criteria_num) == "1");
+    CHECK(value(response, lib::dtcp::Name::criteria_count) == "1");
+}
+
+TEST_CASE("LIST: Flags choose criteria or statistics; selectors choose entries; nothing found is 200") {
+    Box box;
+    const auto id = add(box);
+    add(box, {"Cdest-ID: other"});
+    const auto criteria = one(box.ask(list({"Flags: Criteria"})));
+    CHECK(criteria.find(lib::dtcp::Name::source_address) != nullptr);
+    CHECK(criteria.find(lib::dtcp::Name::matching_packets) == nullptr);
+    const auto statistics = one(box.ask(list({"Flags:  STATS"})));
+    CHECK(statistics.find(lib::dtcp::Name::source_address) == nullptr);
+    CHECK(statistics.find(lib::dtcp::Name::matching_packets) != nullptr);
+    CHECK(one(box.ask(list({fmt::format("Criteria-ID: {}", id)}))).entries().size() == 1);
+    CHECK(one(box.ask(list({"Cdest-ID: other"}))).entries().size() == 1);
+    CHECK(one(box.ask(list({"Cdest-ID: nobody"}))).entries().empty());
+    CHECK(one(box.ask(list({fmt::format("Criteria-ID: {}", id == 3 ? 4 : 3)}))).code == 200);
+    CHECK(one(box.ask(list({"Cdest-ID: cd,other"}))).code == 400);
+}
+
+TEST_CASE("AVERAGE-BANDWIDTH is over the last 10 s") {
+    Box box;
+    const auto id = add(box);
+    const auto bandwidth = [&] {
+        return std::stoull(value(one(box.ask(list({"Flags: Stats"}))), lib::dtcp::Name::average_bandwidth));
+    };
+    box.pass(20'000);
+    CHECK(bandwidth() == 0);
+    for (int second = 0; second < 20; ++second) {
+        box.count(id, 1, 1'000);
+        box.pass(1'000);
+    }
+    CHECK(bandwidth() == Approx(8'000).epsilon(0.1));
+    box.pass(5'000);
+    CHECK(bandwidth() == Approx(4'000).epsilon(0.15));
+    box.pass(7'000);
+    CHECK(bandwidth() == 0);
+}
+
+TEST_CASE("Timeout-Total ends a tap, used or not; LIST says what remains") {
+    Box box;
+    const auto id = add(box, {"Flags: SendAsync", "Timeout-Total: 3"});
+    box.pass(1'000);
+    box.count(id, 1, 100);
+    CHECK(value(one(box.ask(list({}))), lib::dtcp::Name::remaining_total) == "2");
+    box.pass(1'900);
+    CHECK(box.installed().size() == 1);
+    box.pass(200);
+    CHECK(box.installed().empty());
+    CHECK(entries(box) == 0);
+    CHECK(one(box.ask(remove(fmt::format("Criteria-ID: {}", id)))).code == 431);
+}
+
+TEST_CASE("Timeout-Idle ends a tap that matches nothing, and no other; a dead dataplane is no idleness") {
+    Box box;
+    const auto used = add(box, {"Flags: SendAsync", "Timeout-Idle: 3"});
+    const auto unused = add(box, {"Flags: SendAsync", "Timeout-Idle: 3"});
+    for (int second = 0; second < 6; ++second) {
+        box.count(used, 1, 100);
+        box.pass(1'000);
+    }
+    CHECK(box.installed() == std::vector{used});
+    CHECK(used != unused);
+    box.dataplane_dies();
+    box.pass(10'000);
+    CHECK(box.tasking().taps().size() == 1);
+    box.dataplane_starts();
+    box.pass(4'500);
+    CHECK(box.installed().empty());
+}
+
+TEST_CASE("a static tap never ends by itself") {
+    Box box;
+    add(box, {"Flags: Static", "Timeout-Total: 1", "Timeout-Idle: 1"});
+    box.pass(5'000);
+    CHECK(box.installed().size() == 1);
+}
+
+TEST_CASE("the dataplane is away: ADD and DELETE wait, and are done when it comes back in time") {
+    Box box;
+    const auto id = add(box);
+    box.dataplane_dies();
+    const auto adding = box.open();
+    const auto deleting = box.open();
+    box.send(adding, add_message(1));
+    box.send(deleting, remove(fmt::format("Criteria-ID: {}", id)));
+    box.pass(4'000);
+    CHECK(box.take(adding).empty());
+    box.dataplane_starts();
+    const auto fresh = id_of(one(box.take(adding)));
+    CHECK(one(box.take(deleting)).code == 200);
+    CHECK(box.installed() == std::vector{fresh});
+}
+
+TEST_CASE("the dataplane stays away: 500 after 5 s, and nothing of the request is left") {
+    Box box;
+    const auto id = add(box);
+    box.dataplane_dies();
+    const auto adding = box.open();
+    const auto deleting = box.open();
+    box.send(adding, add_message(1));
+    box.send(deleting, remove(fmt::format("Criteria-ID: {}", id)));
+    box.pass(5'100);
+    CHECK(one(box.take(adding)).code == 500);
+    CHECK(one(box.take(deleting)).code == 500);
+    box.dataplane_starts();
+    CHECK(box.installed() == std::vector{id});
+    CHECK(entries(box) == 1);
+}
+
+TEST_CASE("a dataplane that dies with a change on its way: the resync decides it") {
+    Box box;
+    const auto session = box.open();
+    box.paused = true;
+    box.send(session, add_message(1));
+    lib::CommandBatch lost;
+    REQUIRE(box.tasking().fill(lost, 1024));
+    box.dataplane_dies();
+    box.paused = false;
+    box.dataplane_starts();
+    const auto id = id_of(one(box.take(session)));
+    CHECK(box.installed() == std::vector{id});
+}
+
+TEST_CASE("a change that the dataplane refuses fails alone: what shared its commit is done") {
+    Box box;
+    const auto session = box.open();
+    box.paused = true;
+    box.send(session, add_message(1) + add_message(2) + add_message(3));
+    box.poison = 1;
+    box.paused = false;
+    const auto responses = read(box.take(session));
+    REQUIRE(responses.size() == 3);
+    CHECK(responses[0].code == 200);
+    CHECK(responses[1].code == 500);
+    CHECK(responses[2].code == 200);
+    CHECK(box.installed().size() == 2);
+    CHECK(entries(box) == 2);
+}
+
+TEST_CASE("statistics go on over a restart of the dataplane and of control") {
+    Box box;
+    const auto id = add(box);
+    box.count(id, 10, 1'000);
+    box.dataplane_dies();
+    box.dataplane_starts();
+    box.count(id, 5, 500);
+    box.control_restarts();
+    box.count(id, 1, 10);
+    const auto response = one(box.ask(list({})));
+    CHECK(value(response, lib::dtcp::Name::matching_packets) == "16");
+    CHECK(value(response, lib::dtcp::Name::matching_bytes) == "1510");
+}
+
+TEST_CASE("control restarts: taps, Criteria-IDs, destinations and timeouts are as they were") {
+    Box box;
+    const auto keep = add(box);
+    const auto timed = add(box, {"Flags: SendAsync", "Timeout-Total: 10"});
+    const auto before = box.ask(list({}));
+    box.pass(4'000);
+    box.control_restarts();
+    auto expected = std::vector{keep, timed};
+    std::ranges::sort(expected);
+    CHECK(box.installed() == expected);
+    CHECK(entries(box) == 2);
+    const auto after = one(box.ask(list({fmt::format("Criteria-ID: {}", timed)})));
+    CHECK(value(after, lib::dtcp::Name::remaining_total) == "6");
+    box.pass(6'100);
+    CHECK(box.installed() == std::vector{keep});
+    const auto fresh = add(box);
+    CHECK(fresh != timed);
+    CHECK(value(one(box.ask(remove(fmt::format("Criteria-ID: {}", keep)))),
+                lib::dtcp::Name::criteria_count) == "1");
+}
+
+TEST_CASE(
+    "control dies before the completion of an ADD: the tap is wholly there afterwards, and can be deleted") {
+    Box box;
+    const auto session = box.open();
+    box.paused = true;
+    box.send(session, add_message(1));
+    box.paused = false;
+    box.control_restarts();
+    REQUIRE(box.installed().size() == 1);
+    CHECK(entries(box) == 1);
+    CHECK(one(box.ask(remove("Cdest-ID: cd"))).code == 200);
+    CHECK(box.installed().empty());
+}
+
+TEST_CASE("an entry of the registry whose message is not authentic becomes no tap") {
+    Box box;
+    const auto id = add(box);
+    control::RegistryEntry forged;
+    forged.slot = lib::TapSlot{9};
+    forged.id = lib::TapId{id + 1};
+    forged.message = add_message(1);
+    forged.message[forged.message.find("10.0.0.1") + 7] = '3';
+    REQUIRE(box.tasking().registry().add(forged).has_value());
+    box.control_restarts();
+    CHECK(box.installed() == std::vector{id});
+    CHECK(box.counter(ServiceCounter::taps_not_restored) == 1);
+    box.control_restarts();
+    CHECK(box.counter(ServiceCounter::taps_not_restored) == 0);
+}
+
+TEST_CASE("a message longer than 64 KiB: 400 for whom the session has spoken, and the session ends") {
+    Box box;
+    const auto session = box.open();
+    box.send(session, message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1"}));
+    box.send(session, std::string(70'000, 'x'));
+    const auto responses = read(box.take(session));
+    REQUIRE(responses.size() == 2);
+    CHECK(responses[1].code == 400);
+    CHECK(box.service().finished(session));
+    CHECK(box.events(SecurityReason::message_too_long) == 1);
+    const auto stranger = box.open();
+    box.send(stranger, std::string(70'000, 'x'));
+    CHECK(box.take(stranger).empty());
+    CHECK(box.service().finished(stranger));
+}
+
+TEST_CASE(
+    "a client that does not read is not read either beyond a bound, and dropped after 30 s; others go on") {
+    Box box;
+    const auto slow = box.open();
+    std::string many;
+    for (int i = 0; i < 200; ++i) {
+        many += message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1"});
+    }
+    std::size_t given = 0;
+    while (box.service().wants_input(slow) && given < 64u << 20) {
+        box.service().receive(slow, many, box.now);
+        box.settle();
+        given += many.size();
+    }
+    CHECK(given < 4u << 20);
+    CHECK(box.service().output(slow).size() < (1u << 20) + 65'536);
+    CHECK(one(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1"}))).code == 200);
+    box.pass(29'000);
+    CHECK_FALSE(box.service().finished(slow));
+    box.pass(1'200);
+    CHECK(box.service().finished(slow));
+    CHECK(box.service().output(slow).empty());
+    CHECK(box.counter(ServiceCounter::clients_dropped) == 1);
+}
+
+TEST_CASE("a client that reads slowly is not dropped, and gets everything in order") {
+    Box box;
+    const auto session = box.open();
+    std::string many;
+    for (int i = 1; i <= 100; ++i) {
+        many += message("NOOP DTCP/0.7", {"Csource-ID: a", fmt::format("Seq: {}", i)});
+    }
+    box.send(session, many);
+    std::string text;
+    for (int second = 0; second < 60; ++second) {
+        const auto output = box.service().output(session);
+        const auto part = std::string{output.substr(0, 500)};
+        box.service().sent(session, part.size(), box.now);
+        text += part;
+        box.pass(1'000);
+    }
+    text += box.take(session);
+    const auto responses = read(text);
+    REQUIRE(responses.size() == 100);
+    for (std::uint64_t i = 1; i <= 100; ++i) {
+        CHECK(responses[i - 1].seq() == i);
+    }
+}
+
+TEST_CASE("the client's end of input: what it asked is still answered, then the session is over") {
+    Box box;
+    const auto session = box.open();
+    box.paused = true;
+    box.send(session, add_message(1));
+    box.service().end_input(session, box.now);
+    CHECK_FALSE(box.service().finished(session));
+    box.paused = false;
+    CHECK(one(box.take(session)).code == 200);
+    CHECK(box.service().finished(session));
+}
+
+TEST_CASE("whatever the chunks that a stream comes in, the answers are the same") {
+    Box box;
+    const auto stream = message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1"}) + list({}) +
+                        message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 2"}, "a", "wrong") +
+                        message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 3"});
+    const auto whole = box.ask(stream);
+    for (std::size_t chunk = 1; chunk < 40; chunk += 7) {
+        const auto session = box.open();
+        for (std::size_t at = 0; at < stream.size(); at += chunk) {
+            box.send(session, std::string_view{stream}.substr(at, chunk));
+        }
+        CHECK(box.take(session) == whole);
+    }
+}
+
+TEST_CASE("no session, however its bytes look, can make the service answer an unsigned word") {
+    Box box;
+    for (const auto text : {"\r\n\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\n\n\n", "ADD\n\n",
+                            "ADD DTCP/0.7\nCsource-ID: a\nAuthentication-Info: \n\n"}) {
+        CHECK(box.ask(text).empty());
+    }
+}
+
+}  // namespace flowtap::test
