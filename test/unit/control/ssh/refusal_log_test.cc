@@ -55,6 +55,7 @@ TEST_CASE("a wake-up is never earlier than the line is due") {
     REQUIRE(log.line(start).has_value());
     log.count(Verdict::rate_limit, address("192.0.2.1"));
     const auto asleep = log.due_in(start + 500us).value();
+    CHECK_FALSE(log.line(start + 1s - 1us).has_value());
     CHECK(log.line(start + 500us + asleep).has_value());
 }
 
