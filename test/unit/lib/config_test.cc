@@ -1,0 +1,520 @@
+// The configuration file: what a good one means, and what is said about a bad one.
+#include "lib/config.h"
+
+#include "lib/config_reference.h"
+#include "test/unit/lib/temporary_folder.h"
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace flowtap::lib;
+using Catch::Contains;
+using flowtap::test::TemporaryFolder;
+
+/// A file with every section, as an operator would write it. 1 is the number of its first line.
+constexpr std::string_view good_text = R"([dataplane]
+workers = [0]
+max-taps = 1_000
+
+[[port]]
+name = "xe-0/0/0"
+device = "0000:03:00.0"
+[[port]]
+name = "xe-0/0/1"
+device = "0000:03:00.1"
+[[port]]
+name = "xe-0/0/2"
+device = "net_af_packet0,iface=eth2"
+
+[[wire]]
+name = "edge0"
+a = "xe-0/0/1"
+b = "xe-0/0/0"
+
+[delivery]
+port = "xe-0/0/2"
+addresses = ["100.100.100.100/32", "2001:db8::1/128"]
+next-hop-mac = "02:00:5e:00:00:01"
+
+[[tunnel]]
+name = "ttp"
+local = "100.100.100.100"
+remote = "123.123.123.123"
+sa = "keys/ttp.sa"
+
+[[route]]
+prefix = "2.2.2.0/27"
+tunnel = "ttp"
+[[route]]
+prefix = "2001:db8:1::/48"
+clear = true
+
+[[destination]]
+name = "archive"
+address = "2001:db8:1::5"
+port = 5000
+source-address = "2001:db8::1"
+source-port = 5001
+
+[[source]]
+name = "ft-ttp"
+key-file = "keys/ft-ttp"
+destinations = ["2.2.2.0/28", "2.2.2.16/28"]
+max-criteria = 10
+
+[ssh]
+access = ["192.0.2.0/24"]
+)";
+
+struct ConfigFolder {
+    TemporaryFolder folder;
+    std::filesystem::path file = folder.path() / "flowtap.toml";
+
+    ConfigFolder() {
+        std::filesystem::create_directory(folder.path() / "keys");
+        std::ofstream(folder.path() / "keys" / "ttp.sa") << "spi = 1\n";
+        std::ofstream(folder.path() / "keys" / "ft-ttp") << "secret\n";
+    }
+
+    std::expected<Config, std::vector<ConfigError>> load(std::string_view text) const {
+        std::ofstream(file, std::ios::binary) << text;
+        return load_config(file);
+    }
+
+    /// The good text with one part of it replaced; fails the test if the part is not there.
+    std::expected<Config, std::vector<ConfigError>> with(std::string_view part,
+                                                         std::string_view instead) const {
+        std::string text(good_text);
+        const std::size_t at = text.find(part);
+        REQUIRE(at != std::string::npos);
+        return load(text.replace(at, part.size(), instead));
+    }
+
+    /// The one error of the good text with a part replaced: "line:column: message".
+    std::string error(std::string_view part, std::string_view instead) const {
+        const auto config = with(part, instead);
+        REQUIRE_FALSE(config);
+        CHECK(config.error().size() == 1);
+        CHECK(config.error()[0].file == file.native());
+        return fmt::format("{}:{}: {}", config.error()[0].line, config.error()[0].column,
+                           config.error()[0].message);
+    }
+};
+
+std::string all_of(const std::vector<ConfigError>& errors) {
+    std::string text;
+    for (const ConfigError& error : errors) {
+        text += to_string(error) + "\n";
+    }
+    return text;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(ConfigFolder, "config: a good file means what it says", "[config]") {
+    const auto loaded = load(good_text);
+    INFO((loaded ? "" : all_of(loaded.error())));
+    REQUIRE(loaded);
+    const Config& config = *loaded;
+    CHECK(config.file == file);
+    CHECK(config.dataplane.workers == std::vector<std::uint32_t>{0});
+    CHECK_FALSE(config.dataplane.manager);
+    CHECK(config.dataplane.max_taps == 1000);
+    REQUIRE(config.ports.size() == 3);
+    CHECK(config.ports[2].name == "xe-0/0/2");
+    CHECK(config.ports[2].device == "net_af_packet0,iface=eth2");
+    CHECK(config.ports[2].line == 13);
+    CHECK(config.ports[2].column == 10);
+    REQUIRE(config.wires.size() == 1);
+    CHECK(config.wires[0].name == "edge0");
+    CHECK(config.wires[0].a == 1);
+    CHECK(config.wires[0].b == 0);
+    CHECK(config.delivery.port == 2);
+    CHECK(config.delivery.addresses ==
+          std::vector{parse_prefix("100.100.100.100/32").value(), parse_prefix("2001:db8::1/128").value()});
+    CHECK(config.delivery.next_hop == MacAddress{2, 0, 0x5e, 0, 0, 1});
+    REQUIRE(config.tunnels.size() == 1);
+    CHECK(config.tunnels[0].local == parse_address("100.100.100.100").value());
+    CHECK(config.tunnels[0].remote == parse_address("123.123.123.123").value());
+    CHECK(config.tunnels[0].sa == folder.path() / "keys/ttp.sa");
+    REQUIRE(config.routes.size() == 2);
+    CHECK(config.routes[0].prefix == parse_prefix("2.2.2.0/27").value());
+    CHECK(config.routes[0].tunnel == 0);
+    CHECK_FALSE(config.routes[1].tunnel);
+    REQUIRE(config.destinations.size() == 1);
+    CHECK(config.destinations[0].name == "archive");
+    CHECK(config.destinations[0].port == 5000);
+    CHECK(config.destinations[0].source_port == 5001);
+    CHECK(config.destinations[0].source_address == parse_address("2001:db8::1").value());
+    CHECK(config.destinations[0].ttl == 255);
+    REQUIRE(config.sources.size() == 1);
+    CHECK(config.sources[0].name == "ft-ttp");
+    CHECK(config.sources[0].key_file == folder.path() / "keys/ft-ttp");
+    CHECK(config.sources[0].users == std::vector<std::string>{"ft-ttp"});
+    CHECK(config.sources[0].destinations.size() == 2);
+    CHECK(config.sources[0].max_criteria == 10);
+    CHECK(config.ssh.access == std::vector{parse_prefix("192.0.2.0/24").value()});
+    CHECK(config.ssh.listen.empty());
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: what is not said is the default of lib/config.h", "[config]") {
+    const auto config = load(good_text);
+    REQUIRE(config);
+    const Config fresh;
+    CHECK(config->dataplane.memory_mib == fresh.dataplane.memory_mib);
+    CHECK(config->dataplane.huge_pages);
+    CHECK(config->dataplane.wait_for_control == 2.0);
+    CHECK(config->delivery.mtu == 1500);
+    CHECK(config->control.run_dir == "/run/flowtap");
+    CHECK(config->control.state_dir == "/var/lib/flowtap");
+    CHECK(config->control.user == "flowtap-control");
+    CHECK(config->ssh.port == 32001);
+    CHECK(config->ssh.connection_limit == 75);
+    CHECK(config->ssh.rate_limit == 150);
+    CHECK(config->ssh.host_keys == std::vector<std::filesystem::path>{"/etc/ssh/ssh_host_ed25519_key"});
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read", "[config]") {
+    std::ofstream(folder.path() / "host_key") << "x";
+    std::string text(good_text);
+    const auto insert_after = [&](std::string_view part, std::string_view more) {
+        text.insert(text.find(part) + part.size(), more);
+    };
+    insert_after(
+        "max-taps = 1_000\n",
+        "manager = 1\nmemory-mib = 64\nhuge-pages = false\nmtu = 9216\nbuffers = 512\ncopy-buffers = 513\n"
+        "queue-size = 64\nwait-for-control = 3\n");
+    insert_after("next-hop-mac = \"02:00:5e:00:00:01\"\n", "mtu = 9198\n");
+    insert_after("source-port = 5001\n", "ttl = 1\n");
+    insert_after("max-criteria = 10\n", "users = [\"alice\", \"bob\"]\n");
+    text +=
+        "listen = [\"192.0.2.1\", \"::1\"]\nport = 22\nconnection-limit = 1\nrate-limit = 250\n"
+        "host-keys = [\"host_key\"]\n[control]\nrun-dir = \"run\"\nstate-dir = \"/state\"\nuser = \"me\"\n";
+    const auto config = load(text);
+    INFO((config ? "" : all_of(config.error())));
+    REQUIRE(config);
+    CHECK(config->dataplane.manager == 1U);
+    CHECK(config->dataplane.memory_mib == 64);
+    CHECK_FALSE(config->dataplane.huge_pages);
+    CHECK(config->dataplane.mtu == 9216);
+    CHECK(config->dataplane.buffers == 512);
+    CHECK(config->dataplane.copy_buffers == 513);
+    CHECK(config->dataplane.queue_size == 64);
+    CHECK(config->dataplane.wait_for_control == 3.0);
+    CHECK(config->delivery.mtu == 9198);
+    CHECK(config->destinations[0].ttl == 1);
+    CHECK(config->sources[0].users == std::vector<std::string>{"alice", "bob"});
+    CHECK(config->ssh.listen.size() == 2);
+    CHECK(config->ssh.port == 22);
+    CHECK(config->ssh.connection_limit == 1);
+    CHECK(config->ssh.rate_limit == 250);
+    CHECK(config->ssh.host_keys == std::vector{folder.path() / "host_key"});
+    CHECK(config->control.run_dir == folder.path() / "run");
+    CHECK(config->control.state_dir == "/state");
+    CHECK(config->control.user == "me");
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: an unknown key is named with its place, the nearest key and all keys",
+                 "[config]") {
+    CHECK(error("max-taps", "max-tap") ==
+          "3:1: unknown key \"max-tap\" in [dataplane] (did you mean \"max-taps\"?): allowed are workers, "
+          "manager, "
+          "max-taps, memory-mib, huge-pages, mtu, buffers, copy-buffers, queue-size, wait-for-control");
+    CHECK(error("max-criteria", "max_criteria") ==
+          "49:1: unknown key \"max_criteria\" in [[source]] (did you mean \"max-criteria\"?): allowed are "
+          "name, "
+          "key-file, users, destinations, max-criteria");
+    CHECK(error("max-taps", "colour") ==
+          "3:1: unknown key \"colour\" in [dataplane]: allowed are workers, manager, "
+          "max-taps, memory-mib, huge-pages, mtu, buffers, copy-buffers, queue-size, "
+          "wait-for-control");
+    CHECK_THAT(
+        error("[ssh]", "[shh]"),
+        Contains(":2: unknown key \"shh\" in the file (did you mean \"ssh\"?): allowed are dataplane, port, "
+                 "wire, delivery, tunnel, route, destination, source, control, ssh"));
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: a wrong value is shown with what would be right", "[config]") {
+    struct Case {
+        std::string_view part;
+        std::string_view instead;
+        std::string_view expected;
+    };
+    const std::vector<Case> cases{
+        {"[0]", "0",
+         "2:11: the number 0 is not allowed here: a list of 1 to 64 items, each a number, 0 to 1023 is"},
+        {"[0]", "[]", "2:11: a list is not allowed here: a list of 1 to 64 items"},
+        {"[0]", "[\"0\"]", "2:12: the string \"0\" is not allowed here: a number, 0 to 1023 is"},
+        {"[0]", "[-1]", "2:12: the number -1 is not allowed here: a number, 0 to 1023 is"},
+        {"1_000", "0", "3:12: the number 0 is not allowed here: a number, 1 to 16777216 is"},
+        {"1_000", "16777217", "3:12: the number 16777217 is not allowed"},
+        {"1_000", "10.0", "3:12: the number 10 is not allowed here: a number, 1 to"},
+        {"1_000", "true", "3:12: true is not allowed here: a number"},
+        {"1_000", "2026-01-01", "3:12: a date or time is not allowed here: a number"},
+        {"1_000", "{}", "3:12: a table is not allowed here: a number"},
+        {"max-taps = 1_000", "huge-pages = 1", "3:14: the number 1 is not allowed here: true or false is"},
+        {"max-taps = 1_000", "mtu = 63", "3:7: the number 63 is not allowed here: a number, 64 to 9216 is"},
+        {"max-taps = 1_000", "mtu = 9217", "3:7: the number 9217 is not"},
+        {"max-taps = 1_000", "queue-size = 1000",
+         "3:14: the number 1000 is not allowed here: a power of two, 64 to 32768"},
+        {"max-taps = 1_000", "queue-size = -64", "3:14: the number -64 is not allowed here: a power of two"},
+        {"max-taps = 1_000", "wait-for-control = \"2\"",
+         "3:20: the string \"2\" is not allowed here: a number of seconds"},
+        {"max-taps = 1_000", "wait-for-control = nan",
+         "3:20: the number nan is not allowed here: a number of seconds"},
+        {"max-taps = 1_000", "wait-for-control = -0.1", "3:20: the number -0.1 is not"},
+        {"\"xe-0/0/0\"", "\"\"", "6:8: the string \"\" is not allowed here: a name of 1 to 63 printable"},
+        {"\"xe-0/0/0\"", "\"a b\"", "6:8: the string \"a b\" is not allowed here: a name"},
+        {"\"0000:03:00.0\"", "\"a\\u0007\"",
+         "7:10: the string \"a\\x07\" is not allowed here: a PCI address"},
+        {"\"02:00:5e:00:00:01\"", "\"02:00:5e:00:00\"", "23:16: "},
+        {"\"2.2.2.0/27\"", "\"2.2.2.1/27\"", "32:10: "},
+        {"\"2.2.2.0/27\"", "27", "32:10: the number 27 is not allowed here: a prefix in quotes"},
+        {"local = \"100.100.100.100\"", "local = \"100.100.100\"", "27:9: "},
+        {"port = 5000", "port = 0", "41:8: the number 0 is not allowed here: a number, 1 to 65535 is"},
+        {"clear = true", "clear = false",
+         "36:9: false is not allowed here: true (for encryption, name a tunnel"},
+        {"[\"192.0.2.0/24\"]", "[]", "52:10: a list is not allowed here: a list of 1 to 4096 items"},
+        {"[\"192.0.2.0/24\"]", "[\"192.0.2.0/24\", \"x\"]", "52:27: "},
+    };
+    for (const Case& one : cases) {
+        CAPTURE(one.part, one.instead);
+        const auto config = with(one.part, one.instead);
+        REQUIRE_FALSE(config);
+        const ConfigError& first = config.error().front();
+        CHECK_THAT(fmt::format("{}:{}: {}", first.line, first.column, first.message),
+                   Catch::StartsWith(std::string(one.expected)));
+        // A port without its name makes the wire of that name wrong too.
+        CHECK(config.error().size() == (one.part == "\"xe-0/0/0\"" ? 2 : 1));
+    }
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: what is missing is named, with the place where it belongs",
+                 "[config]") {
+    CHECK(error("workers = [0]\n", "") ==
+          "1:1: [dataplane] lacks \"workers\": a list of 1 to 64 items, each a number, 0 to 1023");
+    CHECK_THAT(error("device = \"0000:03:00.1\"\n", ""),
+               Catch::StartsWith("8:1: [[port]] lacks \"device\": a PCI"));
+    CHECK_THAT(error("tunnel = \"ttp\"\n", ""),
+               Catch::StartsWith("31:1: a [[route]] needs either `tunnel`, or `clear = true`"));
+    CHECK_THAT(error("tunnel = \"ttp\"\n", "tunnel = \"ttp\"\nclear = true\n"),
+               Catch::StartsWith("31:1: a [[route]]"));
+
+    const auto empty = load("");
+    REQUIRE_FALSE(empty);
+    CHECK(all_of(empty.error()) == fmt::format("{0}: the section [dataplane] is missing: it is needed\n"
+                                               "{0}: the section [[port]] is missing: it is needed\n"
+                                               "{0}: the section [[wire]] is missing: it is needed\n"
+                                               "{0}: the section [delivery] is missing: it is needed\n",
+                                               file.native()));
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: a section of the wrong form is refused", "[config]") {
+    CHECK_THAT(load("port = 5\n[dataplane]\nworkers = [0]\n").error()[0].message,
+               Contains("[[wire]] is missing"));
+    CHECK_THAT(error("[ssh]\naccess", "[[ssh]]\naccess"),
+               Contains("a list is not allowed here: a section [ssh] is"));
+    CHECK_THAT(error("[[source]]", "[source]"),
+               Contains("a table is not allowed here: sections [[source]] are"));
+    const std::string text = "destination = [1]\n" + std::string(good_text);
+    const auto config = load(text);
+    REQUIRE_FALSE(config);
+    CHECK_THAT(all_of(config.error()), Contains("destination"));
+    CHECK_THAT(all_of(load("destination = [1]\n").error()),
+               Contains("1:16: the number 1 is not allowed here: sections [[destination]] are"));
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: names and devices are there once", "[config]") {
+    CHECK(error("[[wire]]", "[[port]]\nname = \"xe-0/0/1\"\ndevice = \"net_null7\"\n[[wire]]") ==
+          "16:8: the [[port]] of line 9 has the name \"xe-0/0/1\" already: another one is needed");
+    CHECK(error("0000:03:00.1", "net_af_packet0,iface=eth9") ==
+          "13:10: the [[port]] of line 10 has the device \"net_af_packet0\" already: another one is needed");
+    CHECK_THAT(error("[ssh]",
+                     "[[source]]\nname = \"ft-ttp\"\nkey-file = \"keys/ft-ttp\"\ndestinations = "
+                     "[\"2.2.2.0/28\"]\n[ssh]"),
+               Contains("52:8: the [[source]] of line 46 has the name \"ft-ttp\" already"));
+    CHECK_THAT(error("[[route]]",
+                     "[[tunnel]]\nname = \"ttp\"\nlocal = \"1.1.1.1\"\nremote = \"1.1.1.2\"\nsa = "
+                     "\"keys/ttp.sa\"\n[[route]]"),
+               Contains("the [[tunnel]] of line 26 has the name \"ttp\" already"));
+    CHECK_THAT(error("max-taps = 1_000", "max-taps = 1\nmax-taps = 2"),
+               Catch::StartsWith("4:") && Contains("max-taps"));
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: a port has one use, and exists", "[config]") {
+    CHECK(
+        error("b = \"xe-0/0/0\"", "b = \"xe-0/0/9\"") ==
+        "18:5: the string \"xe-0/0/9\" is not the name of a port: there are xe-0/0/0, xe-0/0/1 and xe-0/0/2");
+    CHECK(error("b = \"xe-0/0/0\"", "b = \"xe-0/0/1\"") ==
+          "18:5: the port \"xe-0/0/1\" is in use by the wire \"edge0\" (line 17): a port has one use");
+    CHECK(error("port = \"xe-0/0/2\"", "port = \"xe-0/0/0\"") ==
+          "21:8: the port \"xe-0/0/0\" is in use by the wire \"edge0\" (line 18): a port has one use");
+    // Two mistakes: a port of the other wire, and the delivery port.
+    const auto config =
+        with("[delivery]", "[[wire]]\nname = \"w\"\na = \"xe-0/0/2\"\nb = \"xe-0/0/1\"\n[delivery]");
+    REQUIRE_FALSE(config);
+    CHECK(config.error().size() == 2);
+    CHECK_THAT(all_of(config.error()),
+               Contains(":23:5: the port \"xe-0/0/1\" is in use by the wire \"edge0\" (line 17)") &&
+                   Contains(":25:8: the port \"xe-0/0/2\" is in use by the wire \"w\" (line 22)"));
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: cores exist and have one worker each", "[config]") {
+    CHECK_THAT(error("[0]", "[1023]"),
+               Catch::StartsWith("2:12: core 1023 does not exist: this machine has cores 0 to"));
+    CHECK(error("[0]", "[0, 0]") == "2:15: core 0 has a worker already: a core has one");
+    CHECK_THAT(error("[0]", "[0]\nmanager = 0"), Catch::StartsWith("3:11: core 0 is a worker's"));
+    CHECK_THAT(error("[0]", "[0]\nmanager = 1000"), Catch::StartsWith("3:11: core 1000 does not exist"));
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: routes do not overlap, and both are named", "[config]") {
+    CHECK(error("\"2001:db8:1::/48\"\nclear = true",
+                "\"2001:db8:1::/48\"\nclear = true\n[[route]]\nprefix = "
+                "\"2001:db8:1:2::/64\"\nclear = true") ==
+          "38:10: 2001:db8:1:2::/64 overlaps 2001:db8:1::/48, the route of line 35: routes must not overlap");
+    CHECK(error("[[route]]", "[[route]]\nprefix = \"0.0.0.0/0\"\nclear = true\n[[route]]") ==
+          "35:10: 2.2.2.0/27 overlaps 0.0.0.0/0, the route of line 32: routes must not overlap");
+    CHECK_THAT(
+        error("[[destination]]", "[[route]]\nprefix = \"2.2.2.0/27\"\ntunnel = \"ttp\"\n[[destination]]"),
+        Catch::StartsWith("39:10: 2.2.2.0/27 overlaps 2.2.2.0/27, the route of line 32"));
+    // Three within one, two of them disjoint: each against the one.
+    const auto config = with("[[destination]]",
+                             "[[route]]\nprefix = \"2.2.2.0/30\"\nclear = true\n[[route]]\nprefix = "
+                             "\"2.2.2.4/30\"\nclear = true\n[[route]]\nprefix = \"2.2.2.32/27\"\nclear = "
+                             "true\n[[destination]]");
+    REQUIRE_FALSE(config);
+    CHECK(config.error().size() == 2);
+    CHECK(error("tunnel = \"ttp\"", "tunnel = \"other\"") ==
+          "33:10: the string \"other\" is not the name of a tunnel: there are ttp");
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: the ends of a tunnel are of one family, and two", "[config]") {
+    CHECK(error("123.123.123.123", "2001:db8::9") ==
+          "28:10: 2001:db8::9 is not of the family of 100.100.100.100, its local end: both ends are IPv4, or "
+          "both are "
+          "IPv6");
+    CHECK_THAT(error("123.123.123.123", "100.100.100.100"), Contains("is the local end too"));
+    std::string text(good_text);
+    text.replace(text.find("local = \"100.100.100.100\""), 25, "local = \"2001:db8::1\"");
+    text.replace(text.find("123.123.123.123"), 15, "2001:db8::9");
+    CHECK(load(text).has_value());
+    text.insert(text.find("next-hop-mac"), "mtu = 1279\n");
+    CHECK_THAT(all_of(load(text).error()),
+               Contains("1279 is too small for the IPv6 tunnel of line 29: 1280"));
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: what copies are for has a route", "[config]") {
+    CHECK(error("\"2.2.2.16/28\"", "\"2.2.2.0/26\"") ==
+          "48:31: no [[route]] covers all of 2.2.2.0/26: copies could not be delivered");
+    CHECK_THAT(error("\"2.2.2.16/28\"", "\"2.2.3.0/28\""), Contains("no [[route]] covers all of 2.2.3.0/28"));
+    CHECK(error("\"2001:db8:1::5\"", "\"2001:db8:2::5\"") ==
+          "40:11: no [[route]] covers 2001:db8:2::5: copies could not be delivered");
+    CHECK_THAT(error("source-address = \"2001:db8::1\"", "source-address = \"1.1.1.1\""),
+               Catch::StartsWith("42:18: 1.1.1.1 is not of the family of 2001:db8:1::5"));
+    // Several routes together may cover a prefix, to its last address.
+    const std::string_view two =
+        "[[route]]\nprefix = \"2.2.2.32/28\"\nclear = true\n[[route]]\nprefix = \"2.2.2.48/28\"\nclear = "
+        "true\n[[destination]]";
+    std::string text(good_text);
+    text.replace(text.find("\"2.2.2.16/28\""), 13, "\"2.2.2.0/26\"");
+    text.replace(text.find("[[destination]]"), 15, two);
+    CHECK(load(text).has_value());
+    text.replace(text.find("2.2.2.48/28"), 11, "2.2.2.48/29");
+    CHECK_THAT(all_of(load(text).error()), Contains("no [[route]] covers all of 2.2.2.0/26"));
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: files that are named are there", "[config]") {
+    CHECK_THAT(
+        error("keys/ttp.sa", "keys/none"),
+        Catch::StartsWith(fmt::format("29:6: {} does not exist", (folder.path() / "keys/none").native())));
+    CHECK_THAT(error("key-file = \"keys/ft-ttp\"", "key-file = \"keys\""),
+               Catch::StartsWith("47:12: ") && Contains("is not a regular file"));
+    CHECK_THAT(error("[ssh]", "[ssh]\nhost-keys = [\"keys/ttp.sa\", \"nothing\"]"),
+               Catch::StartsWith("52:29: ") && Contains("nothing does not exist"));
+    // Relative to the file, wherever the process is; absolute as it stands.
+    CHECK(with("keys/ttp.sa", (folder.path() / "keys/ttp.sa").native()).has_value());
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: no more ports than the records have room for", "[config]") {
+    std::string text(good_text);
+    for (int i = 3; i < 33; ++i) {
+        text += fmt::format("[[port]]\nname = \"p{0}\"\ndevice = \"net_null{0}\"\n", i);
+    }
+    const auto config = load(text);
+    REQUIRE_FALSE(config);
+    CHECK(config.error().size() == 1);
+    CHECK_THAT(config.error()[0].message, Contains("one [[port]] too many: at most 32 are possible"));
+    CHECK(config.error()[0].line == 53 + 29 * 3);
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: all errors of a file are reported, in its order", "[config]") {
+    std::string text(good_text);
+    for (const auto& [part, instead] : std::vector<std::pair<std::string_view, std::string_view>>{
+             {"max-taps", "max-tap"},
+             {"b = \"xe-0/0/0\"", "b = \"xe\""},
+             {"\"2.2.2.0/27\"", "\"2.2.2.0/33\""},
+             {"keys/ttp.sa", "none"},
+             {"max-criteria = 10", "max-criteria = \"10\""}}) {
+        text.replace(text.find(part), part.size(), instead);
+    }
+    const auto config = load(text);
+    REQUIRE_FALSE(config);
+    std::vector<std::uint32_t> lines;
+    for (const ConfigError& error : config.error()) {
+        lines.push_back(error.line);
+    }
+    CHECK(lines == std::vector<std::uint32_t>{3, 18, 29, 32, 49});
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: what is no TOML, or no file, is said so", "[config]") {
+    const auto syntax = load("[dataplane\nworkers = 1\n");
+    REQUIRE_FALSE(syntax);
+    CHECK(syntax.error().size() == 1);
+    CHECK(syntax.error()[0].line == 1);
+    CHECK_FALSE(syntax.error()[0].message.empty());
+
+    CHECK(all_of(load_config(folder.path() / "none.toml").error()) ==
+          fmt::format("{}: cannot read the configuration: No such file or directory\n",
+                      (folder.path() / "none.toml").native()));
+    CHECK_THAT(all_of(load_config(folder.path()).error()), Contains("not a regular file"));
+    std::filesystem::resize_file(file, 17 * 1024 * 1024);
+    CHECK_THAT(all_of(load_config(file).error()), Contains("larger than"));
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: the digest is the SHA-256 of the file's bytes", "[config]") {
+    const auto first = load(good_text);
+    const auto again = load(good_text);
+    const auto other = load(std::string(good_text) + "\n");
+    REQUIRE((first && again && other));
+    CHECK(first->digest == again->digest);
+    CHECK(first->digest != other->digest);
+    std::string hex;
+    for (const std::uint8_t byte : first->digest) {
+        hex += fmt::format("{:02x}", byte);
+    }
+    // Of good_text, by sha256sum.
+    CHECK(hex == "652f51fae30d255c73d0ecd07af418ae9428d2f16c69644e74e2fb8aabb74818");
+}
+
+TEST_CASE("config: the reference in docs/ is the schema's", "[config]") {
+    std::ifstream stream(FLOWTAP_SOURCE "/docs/configuration.md", std::ios::binary);
+    const std::string page{std::istreambuf_iterator<char>(stream), {}};
+    // `ninja -C BUILD update-docs` writes the page anew.
+    CHECK(page == configuration_reference());
+    CHECK_THAT(page,
+               Contains("| `max-taps` | a number, 1 to 16777216 | 1048576 |") && Contains("## [[route]]"));
+}
+
+TEST_CASE("config: an error says where, or that it is the whole file", "[config]") {
+    CHECK(to_string(ConfigError{.file = "f", .line = 2, .column = 3, .message = "m"}) == "f:2:3: m");
+    CHECK(to_string(ConfigError{.file = "f", .message = "m"}) == "f: m");
+}
