@@ -58,12 +58,12 @@ source-port = 7008
 
 [[source]]
 name = "a"
-key-file = "/nowhere/a"
-destinations = ["192.0.2.0/28", "198.51.100.0/24", "2001:db8:f::/64"]
+key-file = "/etc/passwd"
+destinations = ["192.0.2.0/28", "2001:db8:f::/64"]
 max-criteria = 4
 [[source]]
 name = "b"
-key-file = "/nowhere/b"
+key-file = "/etc/passwd"
 users = ["b", "officer"]
 destinations = ["192.0.2.64/26"]
 )";
@@ -100,10 +100,12 @@ std::string add_message(std::uint64_t seq, std::initializer_list<std::string_vie
                         std::string_view source) {
     const bool b = source == "b";
     const auto given = [&](std::string_view name) {
-        return std::ranges::any_of(more, [&](std::string_view line) { return line.starts_with(name); });
+        return std::ranges::any_of(more, [&](std::string_view line) {
+            return lib::dtcp::equal_ignoring_case(line.substr(0, line.find(':')), name);
+        });
     };
     std::string text = fmt::format("ADD DTCP/0.7\r\nCsource-ID: {}\r\nSeq: {}\r\n", source, seq);
-    for (const auto line :
+    for (const auto& line :
          {std::string{"Cdest-ID: cd"}, std::string{"Source-Address: 10.0.0.1"}, std::string{"Flags: Static"},
           fmt::format("X-JTap-Cdest-Dest-Address: 192.0.2.{}", b ? 65 : 1),
           std::string{"X-JTap-Cdest-Dest-Port: 5000"},
