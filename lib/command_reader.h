@@ -62,6 +62,13 @@ struct ReaderLimits {
     std::optional<std::size_t> max_parts;
 };
 
+/// The reader's own: a tap whose records are being collected.
+struct OpenTap {
+    TapAdd tap;
+    std::size_t terms_left = 0;
+    std::size_t destinations_left = 0;
+};
+
 class CommandReader {
   public:
     explicit CommandReader(const ReaderLimits& limits);
@@ -74,13 +81,6 @@ class CommandReader {
     void restart();
 
   private:
-    /// The tap whose records are being collected.
-    struct OpenTap {
-        TapAdd tap;
-        std::size_t terms_left = 0;
-        std::size_t destinations_left = 0;
-    };
-
     Refusal stage(const CommandRecord& record, const CommandHeader& header);
     Refusal begin_resync(const CommandHeader& header);
     Refusal begin_tap(const CommandRecord& record);
