@@ -177,6 +177,10 @@ TEST_CASE("what is no copy is refused by its cause") {
     CHECK(changed(good6, 45, 1) == Cause::bad_udp);
     CHECK(changed(good6, 60, 1) == Cause::bad_udp);
     CHECK(changed(good6, 20, 1) == Cause::bad_udp);  // an address: the pseudo-header covers it
+    Bytes longer = good;  // two bytes that UDP does not count, and no checksum that would tell
+    longer[25] = static_cast<std::uint8_t>(longer[25] - 2);
+    longer[26] = longer[27] = 0;
+    CHECK(strip_cause(longer) == Cause::bad_udp);
     Bytes without_checksum = good6;
     without_checksum[46] = without_checksum[47] = 0;
     CHECK(strip_cause(without_checksum) == Cause::bad_udp);
