@@ -18,6 +18,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds tick_length{50};
+/// A port that fails all the time is not logged all the time.
+constexpr std::chrono::seconds complaint_interval{10};
 /// A grace period lasts microseconds: so long the manager only yields; then it sleeps between looks.
 constexpr milliseconds eager{1};
 
@@ -79,7 +81,7 @@ void Manager::run() {
         tick = now + tick_length;
         lib::add(parts_.status.manager.heartbeat, 1);
         parts_.link.watch();
-        watch_ports();
+        watch_ports(now);
         watch_sas();
         parts_.tasking.reclaim();
     }
@@ -126,7 +128,7 @@ void Manager::open_gate(Clock::time_point now) {
     spdlog::info("ready: forwarding, {} taps", parts_.taps.usage().taps);
 }
 
-void Manager::watch_ports() {
+void Manager::watch_ports(Clock::time_point now) {
     const bool tell_all = parts_.link.take_new_control();
     lib::ManagerStatus& manager = parts_.status.manager;
     for (std::size_t i = 0; i < parts_.ports.size(); ++i) {
@@ -152,6 +154,11 @@ void Manager::watch_ports() {
         const DriverStatistics statistics = port->statistics();
         manager.driver_missed[i].store(statistics.missed, std::memory_order_relaxed);
         manager.driver_no_mbuf[i].store(statistics.no_buffer, std::memory_order_relaxed);
+        if (statistics.tx_errors > tx_errors_[i] && now >= next_complaint_[i]) {
+            next_complaint_[i] = now + complaint_interval;
+            spdlog::warn("port \"{}\": its driver took {} frames and could not send them", port->name(),
+                         statistics.tx_errors - std::exchange(tx_errors_[i], statistics.tx_errors));
+        }
     }
 }
 

@@ -14,6 +14,7 @@
 #include "lib/file_descriptor.h"
 #include "lib/status.h"
 
+#include <array>
 #include <chrono>
 #include <memory>
 #include <span>
@@ -48,7 +49,7 @@ class Manager {
 
     void wait(Clock::time_point tick);
     void open_gate(Clock::time_point now);
-    void watch_ports();
+    void watch_ports(Clock::time_point now);
     void watch_sas();
     void set_state(lib::DataplaneState state);
 
@@ -58,6 +59,8 @@ class Manager {
     Clock::time_point gate_;  ///< when traffic starts even without control
     Clock::time_point busy_since_{};
     std::uint64_t consumed_ = 0;
+    std::array<std::uint64_t, lib::max_ports> tx_errors_{};  ///< said so far
+    std::array<Clock::time_point, lib::max_ports> next_complaint_{};
 };
 
 /// A line a port and one for the copies: counts, no addresses.

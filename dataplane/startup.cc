@@ -7,6 +7,7 @@
 #include "dataplane/eal.h"
 #include "dataplane/eal_arguments.h"
 #include "dataplane/kernel_interface.h"
+#include "dataplane/large_pages.h"
 #include "dataplane/manager.h"
 #include "dataplane/mempool.h"
 #include "dataplane/port.h"
@@ -185,6 +186,7 @@ Result<lib::LinkServer> listen(const lib::Config& config, lib::StatusRegion& sta
 
 /// What the workers share and the manager changes.
 struct Tables {
+    LargePages memory;
     match::Quiescence quiescence;
     match::TapTable taps;
     OwnFlows own_flows;
@@ -195,6 +197,7 @@ struct Tables {
         : quiescence(static_cast<std::uint32_t>(config.dataplane.workers.size())),
           taps(quiescence, {.max_taps = config.dataplane.max_taps,
                             .simd = simd,
+                            .memory = &memory,
                             .seed = std::uint64_t{std::random_device{}()} << 32U | std::random_device{}()}),
           own_flows(quiescence),
           sealing(engine.implementation()),

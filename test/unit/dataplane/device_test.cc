@@ -40,7 +40,7 @@ TEST_CASE("the kernel interface is known where it must exist, and only there") {
 
 TEST_CASE("af_packet gets slots that hold a whole frame with the tag that the kernel hands over apart") {
     const auto device = dataplane::parse_device("net_af_packet0,iface=eth1", 0);
-    for (const std::uint32_t frame : {64U, 1518U, 1916U, 1917U, 9216U, 65'000U}) {
+    for (const std::uint32_t frame : {64U, 1518U, 1916U, 1917U, 1985U, 2048U, 4090U, 9216U, 65'000U}) {
         const auto complete = dataplane::complete(*device, frame, 2, 512);
         REQUIRE(complete);
         INFO(complete->text());
