@@ -58,7 +58,9 @@ class DataplaneLink {
     void tick(Now now);
 
     /// Everything is in the dataplane, and changes go through.
-    bool ready() const { return phase_ == Phase::ready || phase_ == Phase::committing; }
+    bool ready() const {
+        return (phase_ == Phase::ready || phase_ == Phase::committing) && !parts_.tasking.resync_wanted();
+    }
     /// nullptr: there is no link.
     const lib::StatusView* status() const { return session_ ? &session_->status : nullptr; }
     pid_t pid() const { return session_ ? session_->pid : 0; }

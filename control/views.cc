@@ -180,7 +180,9 @@ json delivery_view(const ViewSources& sources) {
                 bytes += load(sealed[lib::SaCounter::sealed_bytes]);
             }
         }
-        tunnel["state"] = association.kept ? "up" : !association.trouble.empty() ? "refused" : "down";
+        tunnel["state"] = association.kept && dataplane != nullptr ? "up"
+                          : !association.trouble.empty()           ? "refused"
+                                                                   : "down";
         tunnel["trouble"] = association.trouble;
         tunnel["sealed-packets"] = packets;
         tunnel["sealed-bytes"] = bytes;
