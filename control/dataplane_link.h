@@ -5,7 +5,8 @@
 // ours), leases are recorded, everything is sent as one resync, and only its completion makes the link ready.
 // One commit is on its way at a time; what comes up meanwhile goes into the next.
 //
-// A hung dataplane is treated like a dead one: the link is dropped and made again. Thread: the event loop's.
+// A dataplane that hangs is noticed within a second: no change is sent any more. When it does not go on within the
+// time that operations wait, it is treated like a dead one, and the link is made again. Thread: the event loop's.
 #pragma once
 
 #include "control/associations.h"
@@ -21,6 +22,7 @@
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -59,7 +61,8 @@ class DataplaneLink {
 
     /// Everything is in the dataplane, and changes go through.
     bool ready() const {
-        return (phase_ == Phase::ready || phase_ == Phase::committing) && !parts_.tasking.resync_wanted();
+        return (phase_ == Phase::ready || phase_ == Phase::committing) && !parts_.tasking.resync_wanted() &&
+               !hanging();
     }
     /// nullptr: there is no link.
     const lib::StatusView* status() const { return session_ ? &session_->status : nullptr; }
@@ -78,8 +81,13 @@ class DataplaneLink {
         lib::CommandProducer commands;
         lib::CompletionConsumer completions;
         lib::HeartbeatWatch heartbeat{lib::HeartbeatWatch::Clock::now()};
+        lib::HeartbeatWatch last_chance{lib::HeartbeatWatch::Clock::now(),
+                                        std::chrono::nanoseconds{Tasking::patience}};
+        bool hanging = false;
     };
 
+    bool hanging() const { return session_ && session_->hanging; }
+    void watch();
     void connect();
     void lose(const std::string& reason);
     void poll();

@@ -29,7 +29,8 @@ constexpr std::uint32_t max_taps = 8;
 
 void write_sa(const std::filesystem::path& file, unsigned spi, char digit, char salt = '0') {
     std::ofstream{file} << fmt::format("spi = {}\nsuite = \"aes-256-gcm-16\"\nkey = \"{}{}\"\n", spi,
-                                       std::string(64, digit), std::string(8, salt));
+                                       digit + std::string{"123456789abcdef0"} + std::string(47, digit),
+                                       std::string(8, salt));
     ::chmod(file.c_str(), 0600);
 }
 
