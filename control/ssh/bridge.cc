@@ -58,7 +58,7 @@ class Direction {
     bool source_ended_ = false;
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
-    std::array<char, bridge_buffer> buffer_;
+    std::array<char, bridge_buffer> buffer_{};
 };
 
 }  // namespace

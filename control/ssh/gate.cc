@@ -31,7 +31,7 @@ std::string reason(int error) {
 class Signals {
   public:
     Signals() {
-        sigset_t taken;
+        sigset_t taken{};
         ::sigemptyset(&taken);
         for (const int signal : {SIGTERM, SIGINT, SIGCHLD}) {
             ::sigaddset(&taken, signal);

@@ -171,7 +171,7 @@ std::expected<std::filesystem::path, Failure> install_sshd_config(std::string_vi
             break;
         }
     }
-    const auto file = directory / "sshd_config";
+    auto file = directory / "sshd_config";
     const auto fresh = directory / "sshd_config.new";
     ::unlink(fresh.c_str());
     const lib::FileDescriptor out{

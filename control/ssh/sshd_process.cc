@@ -34,8 +34,8 @@ struct Attributes {
 
 std::expected<pid_t, int> spawn(std::vector<std::string> arguments, const FileActions& files) {
     Attributes attributes;
-    sigset_t none;
-    sigset_t all;
+    sigset_t none{};
+    sigset_t all{};
     ::sigemptyset(&none);
     ::sigfillset(&all);
     ::posix_spawnattr_setsigmask(&attributes.attributes, &none);

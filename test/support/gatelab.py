@@ -111,6 +111,29 @@ class Gate:
         self.daemon.stop()
 
 
+class Session:
+    """An ssh client that stays; its standard streams are pipes."""
+
+    def __init__(self, command, env=None):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        env=env)
+
+    def ask(self, line):
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
+        return self.process.stdout.readline()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+
 class Peer:
     """Listens where the control process would and serves every connection with a function, one thread each."""
 
@@ -208,5 +231,5 @@ def descriptors(pid):
     return found
 
 
-__all__ = ["HOST", "SUBSYSTEM", "Gate", "Peer", "descriptors", "echo", "environment", "free_port", "gone", "greeting",
+__all__ = ["HOST", "SUBSYSTEM", "Gate", "Peer", "Session", "descriptors", "echo", "environment", "free_port", "gone", "greeting",
            "peak_memory", "read_all", "run", "until"]

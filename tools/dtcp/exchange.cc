@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
 #include <string_view>
 #include <sysexits.h>
 #include <utility>
@@ -98,15 +99,16 @@ std::expected<Answer, Problem> exchange(SshSession& session, std::string_view re
             return std::unexpected(session_ended(session));
         }
         for (std::string_view input = *bytes;;) {
-            const auto message = splitter.next(input);
-            if (!message) {
+            const auto split = splitter.next(input);
+            if (!split) {
                 return std::unexpected(
                     Problem{Outcome::not_authentic, "the answer is longer than any DTCP answer"});
             }
-            if (!*message) {
+            const std::optional<std::string_view> message = *split;
+            if (!message) {
                 break;
             }
-            auto response = read_response(**message, key);
+            auto response = read_response(*message, key);
             if (!response) {
                 return std::unexpected(
                     Problem{Outcome::not_authentic,
