@@ -311,6 +311,7 @@ def test_the_process_is_an_ordinary_one_that_nobody_can_look_into(lab):
     assert fields["NoNewPrivs"].strip() == "1"
     limits = pathlib.Path(f"/proc/{lab.daemons['flowtap-control'].process.pid}/limits").read_text()
     assert next(line for line in limits.splitlines() if "core file" in line).split()[4] == "0"
+    assert lab.daemons["flowtap-control"].stop() == 0
 
 
 def test_a_key_without_a_counter_record_is_refused_until_it_is_recorded(lab):
