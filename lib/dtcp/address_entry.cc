@@ -56,7 +56,7 @@ std::optional<AddressEntry> parse_address_entry(std::string_view entry) {
         const auto high = trim(entry.substr(dash + 1));
         const auto first = parse_ip(low);
         const auto last = parse_ip(high);
-        if ((!first && (low != "*" || !last)) || (!last && (high != "*" || !first))) {
+        if ((!first && low != "*") || (!last && (high != "*" || !first))) {
             return std::nullopt;
         }
         result.term.first = first ? *first : lowest_address(last->family);

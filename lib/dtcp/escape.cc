@@ -117,15 +117,6 @@ std::optional<std::string> unescape(std::string_view value) {
     return bytes;
 }
 
-bool escapes_are_valid(std::string_view value) {
-    for (auto at = value.find('\\'); at != std::string_view::npos; at = value.find('\\', at + 4)) {
-        if (!escaped_byte(value, at)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 std::string escape(std::string_view bytes) {
     return escape_value(bytes, [](std::size_t) { return false; });
 }

@@ -12,9 +12,6 @@ namespace flowtap::lib::dtcp {
 /// The bytes that the text stands for; nothing where a backslash is not followed by 000..255.
 std::optional<std::string> unescape(std::string_view value);
 
-/// The same test without building the result.
-bool escapes_are_valid(std::string_view value);
-
 /// Any bytes as a whole value: unescape(escape(x)) == x. Escaped are control characters, `\`, bytes that are
 /// not valid UTF-8, and white space at the ends.
 std::string escape(std::string_view bytes);

@@ -161,7 +161,7 @@ class RequestParser {
             const std::string_view from_here = rest_;
             const Line line = take_line(rest_);
             if (!line.ended) {
-                note(Code::bad_request, line.text, "no empty line at the end");
+                note(Code::bad_request, {}, "no empty line at the end");
                 return;
             }
             if (line.text.empty()) {
@@ -221,20 +221,10 @@ class RequestParser {
         }
     }
 
-    static int rank(Code code) {
-        switch (code) {
-            case Code::version_not_supported:
-                return 0;
-            case Code::bad_request:
-                return 1;
-            default:
-                return 2;
-        }
-    }
-
-    /// Keeps the first failure of the most pressing kind; the line is copied once, at the end.
+    /// Keeps the first failure, but 400 before 501; 505 can only be the first. The line is copied once, at
+    /// the end.
     void note(Code code, std::string_view line, std::string_view reason) {
-        if (!failed_ || rank(code) < rank(code_)) {
+        if (!failed_ || (code == Code::bad_request && code_ == Code::not_implemented)) {
             failed_ = true;
             code_ = code;
             line_ = line;

@@ -93,8 +93,10 @@ void check_failure(const dtcp::Request& request, const dtcp::Failure& failure, s
     require(read.has_value(), "the answer is well-formed");
     require(read->code == static_cast<std::uint16_t>(failure.code) && read->version == version,
             "the answer says the code in a version that we speak");
-    require(read->fields.size() + read->other_lines.size() == (failure.line.empty() ? 2U : 3U),
-            "the answer holds the offending line and nothing else of the request");
+    const std::size_t lines = read->fields.size() + read->other_lines.size();
+    // A first line that looks like a signature cannot be repeated.
+    const bool repeated = !failure.line.empty() && failure.line.find(':') == std::string::npos;
+    require(lines == 3 || (lines == 2 && !repeated), "the answer holds the offending line, nothing else");
 }
 
 void check_message(std::string_view raw) {

@@ -147,6 +147,8 @@ TEST_CASE("3: another key, an upper-case, short, long or missing digest does not
 
 TEST_CASE("3: an empty key is refused", "[dtcp]") {
     CHECK_FALSE(dtcp::Hmac::create({}));
+    const std::uint8_t beyond = 1;
+    CHECK_FALSE(dtcp::Hmac::create({&beyond, 0}));
 }
 
 TEST_CASE("3: sign() appends the AUTHENTICATION-INFO line and the empty line", "[dtcp]") {

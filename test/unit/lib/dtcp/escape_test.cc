@@ -12,7 +12,6 @@ namespace {
 using lib::dtcp::escape;
 using lib::dtcp::escape_entry;
 using lib::dtcp::escape_line;
-using lib::dtcp::escapes_are_valid;
 using lib::dtcp::is_utf8;
 using lib::dtcp::unescape;
 
@@ -28,9 +27,7 @@ TEST_CASE("2: a backslash with anything else after it is no escape", "[dtcp]") {
          {"\\", "\\1", "\\12", "\\256", "\\999", "\\a12", "\\12a", "a\\", "\\ 44"}) {
         CAPTURE(bad);
         CHECK_FALSE(unescape(bad));
-        CHECK_FALSE(escapes_are_valid(bad));
     }
-    CHECK(escapes_are_valid("a\\044\\092b"));
 }
 
 TEST_CASE("escape: what is written is read as the same bytes, and stays inside its line and list", "[dtcp]") {

@@ -85,7 +85,9 @@ TEST_CASE("6: !* matches nothing, in the family of the criterion", "[dtcp]") {
     CHECK(compiled({"Source-Address: !*"}) == "ipv4 source-address=!0.0.0.0-255.255.255.255");
     CHECK(compiled({"Source-Address: !*", "Dest-Address: ::1"}) ==
           "ipv6 source-address=!::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff dest-address=::1");
+    CHECK(compiled({"Dest-Address: !*"}) == "ipv4 dest-address=!0.0.0.0-255.255.255.255");
     CHECK(compiled({"Protocol: !*"}) == "ipv4 protocol=!0-255");
+    CHECK(compiled({"Protocol: !*,6"}) == "ipv4 protocol=!0-255,6");
 }
 
 TEST_CASE("6: white space around entries and range ends is ignored", "[dtcp]") {

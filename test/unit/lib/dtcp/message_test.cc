@@ -33,7 +33,10 @@ TEST_CASE("2: the request line is METHOD DTCP/x.y", "[dtcp]") {
     for (const std::string_view bad :
          {"ADD", "DTCP/0.7", "ADD DTCP", "ADD DTCP/", "ADD DTCP/0", "ADD DTCP/0.", "ADD DTCP/.7",
           "ADD DTCP/0.7 x", "ADD DTCP/a.b", "ADD DTCP/0.7a", " ADD DTCP/0.7", "ADD  HTTP/1.1",
-          "ADD DTCP/-1.7", "ADD DTCP/0.7\x01", "ADD DTCP/0.7\xff", "ADD DTCP/0.999999999"}) {
+          "ADD DTCP/-1.7", "ADD DTCP/0.7\x01", "ADD DTCP/0.7\xff",
+          "A\x01"
+          "DD DTCP/0.7",
+          "A\xff DTCP/0.7", "ADD DTCP/0.999999999"}) {
         CAPTURE(bad);
         const auto failure = form_failure(whole({bad}));
         REQUIRE(failure);
