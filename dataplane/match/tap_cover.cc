@@ -67,7 +67,7 @@ std::span<const Key> TapCover::choose(const CompiledCriterion& criterion, const 
         cover.keys.clear();
         cover.widest = 0;
         cover.usable = false;
-        if ((criterion.bounded() >> static_cast<unsigned>(side) & 1U) == 0) {
+        if ((unsigned{criterion.bounded()} >> static_cast<unsigned>(side) & 1U) == 0) {
             continue;
         }
         const std::size_t group = group_of(criterion.family(), side);

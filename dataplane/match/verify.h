@@ -37,11 +37,11 @@ inline bool in_many(const std::uint32_t* words, std::size_t count, Value value) 
 // Checks the field if it is bounded, and moves `words` behind its ranges.
 template <typename Value>
 inline bool in_field(const TapRecord& record, unsigned field, const std::uint32_t*& words, Value value) {
-    if ((record.bounded >> field & 1U) == 0) {
+    if ((unsigned{record.bounded} >> field & 1U) == 0) {
         return true;
     }
     std::size_t count = 1;
-    if ((record.single >> field & 1U) == 0) {
+    if ((unsigned{record.single} >> field & 1U) == 0) {
         count = *words++;
     }
     const std::uint32_t* const ranges = words;

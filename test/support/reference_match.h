@@ -41,6 +41,8 @@ enum class Outcome {
 struct Reading {
     Outcome outcome = Outcome::not_ip;
     std::optional<PacketFacts> facts;  ///< set for the matched_ outcomes
+
+    bool operator==(const Reading&) const = default;
 };
 
 Reading reference_parse(std::span<const std::uint8_t> frame);

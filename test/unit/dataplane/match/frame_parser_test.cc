@@ -1,9 +1,9 @@
 #include "dataplane/match/frame_parser.h"
 
+#include "test/support/facts_of.h"
 #include "test/support/packets.h"
 #include "test/support/random_traffic.h"
 #include "test/support/reference_match.h"
-#include "test/unit/dataplane/match/facts_of.h"
 
 #include <catch2/catch.hpp>
 

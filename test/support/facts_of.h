@@ -55,8 +55,4 @@ inline Reading reading_of(const dataplane::match::Headers& headers) {
     return reading;
 }
 
-inline bool operator==(const Reading& left, const Reading& right) {
-    return left.outcome == right.outcome && left.facts == right.facts;
-}
-
 }  // namespace flowtap::test
