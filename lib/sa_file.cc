@@ -5,7 +5,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -78,6 +78,21 @@ bool mask_keys(std::span<char> text, toml::source_position& at) {
         start += line.size() + 1;
     }
     return quoted;
+}
+
+/// Where the first byte stands that is not ASCII. toml++ 3.3 computes with undefined behaviour on some
+/// characters beyond (is_non_ascii_horizontal_whitespace), and nothing in such a file needs any.
+std::optional<toml::source_position> first_non_ascii(std::string_view text) {
+    const auto found =
+        std::ranges::find_if(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+    if (found == text.end()) {
+        return std::nullopt;
+    }
+    const std::string_view before(text.begin(), found);
+    const auto line = static_cast<toml::source_index>(std::ranges::count(before, '\n') + 1);
+    const std::size_t line_end = before.rfind('\n');
+    const std::size_t line_start = line_end == std::string_view::npos ? 0 : line_end + 1;
+    return toml::source_position{line, static_cast<toml::source_index>(before.size() - line_start + 1)};
 }
 
 /// One reading of one file.
@@ -196,6 +211,10 @@ void Reader::read_key(const toml::table& table) {
 }
 
 std::expected<StaticSa, std::vector<ConfigError>> Reader::read() {
+    if (const auto at = first_non_ascii(text_)) {
+        complain(*at, "a character beyond ASCII; this file, comments too, has to be plain ASCII");
+        return std::unexpected(std::move(errors_));
+    }
     auto copy = SecretBytes::copy_of({reinterpret_cast<const std::uint8_t*>(text_.data()), text_.size()});
     if (!copy) {
         complain(copy.error());

@@ -73,6 +73,13 @@ TEST_CASE("every error of a file is reported, with its place and what would be r
           "f:0:0: no suite; suite has to be one of \"aes-256-gcm-16\"\n"
           "f:0:0: no key; it has to be key = \"HEX DIGITS\" on a line of its own\n");
     CHECK_THAT(errors_of("spi = \n" + rest), Catch::StartsWith("f:1:7: "));
+    // toml++ 3.3 runs into undefined behaviour on this character where it expects white space.
+    CHECK(errors_of("spi = \xd0\x8c 256\n" + rest) ==
+          "f:1:7: a character beyond ASCII; this file, comments too, has to be plain ASCII\n");
+    CHECK(errors_of("spi = 256 # \xc3\xbc\n" + rest) ==
+          "f:1:13: a character beyond ASCII; this file, comments too, has to be plain ASCII\n");
+    CHECK(errors_of("spi = 256\n#\xff\n" + rest) ==
+          "f:2:2: a character beyond ASCII; this file, comments too, has to be plain ASCII\n");
 }
 
 /// The errors of an otherwise good file with these lines for the key.

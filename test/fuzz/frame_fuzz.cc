@@ -1,0 +1,128 @@
+// One frame through the parser and a fixed table, in every variant that the processor has, against the
+// reference, which shares no code with them. The frame lies in memory of its own size, so that a read beyond
+// it is seen.
+#include "dataplane/match/frame_parser.h"
+#include "dataplane/match/tap_table.h"
+#include "test/support/facts_of.h"
+#include "test/support/random_traffic.h"
+#include "test/support/reference_match.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace flowtap;
+using namespace flowtap::dataplane::match;
+
+[[noreturn]] void fail(const std::string& what) {
+    std::fprintf(stderr, "%s\n", what.c_str());
+    std::abort();
+}
+
+lib::AddressTerm range(std::string_view first, std::string_view last, bool negated = false) {
+    return {lib::parse_address(first).value(), lib::parse_address(last).value(), negated};
+}
+
+/// Around the addresses and ports of the corpus, and some at random.
+std::vector<lib::Criterion> criteria() {
+    std::vector<lib::Criterion> list(8);
+    list[0].source_address = {range("192.0.2.1", "192.0.2.1")};
+    list[1].dest_address = {range("198.51.100.0", "198.51.100.255"),
+                            range("198.51.100.7", "198.51.100.9", true)};
+    list[1].dest_port = {{80, 80, false}, {443, 443, false}};
+    list[2].source_address = {range("192.0.0.0", "192.255.255.255")};
+    list[2].protocol = {{6, 6, true}};
+    list[3].icmp_type = {{8, 8, false}};
+    list[4].family = lib::Family::ipv6;
+    list[4].source_address = {range("2001:db8::", "2001:db8::ffff")};
+    list[5].family = lib::Family::ipv6;
+    list[5].dest_address = {range("2001:db8::2", "2001:db8::2")};
+    list[5].protocol = {{6, 17, false}};
+    list[6].family = lib::Family::ipv6;
+    list[6].source_address = {range("2001:db8::1", "2001:db8::1", true)};
+    list[6].source_port = {{1, 2000, false}};
+    list[7].family = lib::Family::ipv6;
+    list[7].icmp_code = {{0, 3, false}};
+    test::RandomTraffic traffic(1, 6);
+    while (list.size() < 60) {
+        list.push_back(traffic.criterion(false));
+    }
+    return list;
+}
+
+struct Tables {
+    Quiescence quiescence{1};
+    std::vector<lib::Criterion> taps = criteria();
+    std::vector<std::unique_ptr<TapTable>> variants;
+    std::unique_ptr<HeaderBurst> burst = std::make_unique<HeaderBurst>();
+    std::unique_ptr<Matches> matches = std::make_unique<Matches>();
+
+    Tables() {
+        for (const Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
+            if (!supported(simd)) {
+                continue;
+            }
+            variants.push_back(
+                std::make_unique<TapTable>(quiescence, TapTable::Options{.max_taps = 64, .simd = simd}));
+            for (std::uint32_t i = 0; i < taps.size(); ++i) {
+                if (!variants.back()->stage_add(lib::TapSlot{i}, lib::TapId{i + 1}, taps[i], Payload{i})) {
+                    fail("a criterion was refused");
+                }
+            }
+            (void)variants.back()->commit();
+        }
+    }
+};
+
+void check_matches(Tables& tables, const TapTable& table, const test::Reading& reading) {
+    table.classify(*tables.burst, *tables.matches);
+    std::vector<std::uint64_t> found;
+    if (tables.matches->matched != 0) {
+        for (const Match& match : tables.matches->frames[0]) {
+            found.push_back(static_cast<std::uint64_t>(match.payload));
+        }
+    }
+    std::ranges::sort(found);
+    std::vector<std::uint64_t> wanted;
+    for (std::size_t i = 0; reading.facts && i < tables.taps.size(); ++i) {
+        if (test::reference_matches(tables.taps[i], *reading.facts)) {
+            wanted.push_back(i);
+        }
+    }
+    if (found != wanted) {
+        fail("the table finds other taps than the reference, variant " +
+             std::string(to_string(table.simd())) + ", frame " +
+             (reading.facts ? test::to_string(*reading.facts) : "not to be matched"));
+    }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    static Tables tables;
+    const auto exact = std::make_unique<std::uint8_t[]>(size);
+    std::copy_n(data, size, exact.get());
+    const auto length = static_cast<std::uint32_t>(size);
+    const Frame frame{exact.get(), length, length};
+
+    const test::Reading wanted = test::reference_parse({data, size});
+    parse_burst(std::span(&frame, 1), *tables.burst);
+    if (test::reading_of(parse_frame(frame)) != wanted ||
+        test::reading_of(tables.burst->headers[0]) != wanted) {
+        fail("the parser reads another thing than the reference");
+    }
+    for (const auto& table : tables.variants) {
+        check_matches(tables, *table, wanted);
+    }
+    // The same frame with only its beginning in reach: whatever comes out, nothing beyond may be read.
+    const std::uint32_t readable = size == 0 ? 0 : data[size - 1] % length;
+    const auto beginning = std::make_unique<std::uint8_t[]>(readable);
+    std::copy_n(data, readable, beginning.get());
+    (void)parse_frame({beginning.get(), readable, length});
+    return 0;
+}
