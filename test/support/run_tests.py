@@ -1,4 +1,4 @@
-"""tools/test: builds the project plain and with sanitizers, runs every test, prints a summary for a person.
+"""tools/test: builds the project, runs every test, prints a summary for a person; --sanitizers adds two more builds.
 
 The tests themselves are Meson's; each leaves a JUnit file, and a test program that dies before it can write one
 counts as a failure. The last line is `tests: N passed, N failed, N skipped`; the exit code is 1 if any failed.
@@ -110,7 +110,8 @@ def run_suite(label, folder, suite, long_runs, failures, skips):
 def main():
     parser = argparse.ArgumentParser(prog="tools/test", description="Builds and runs every test.")
     parser.add_argument("--suite", action="append", help="only this suite (unit, fuzz, integration, e2e, bench)")
-    parser.add_argument("--plain", action="store_true", help="without the sanitizer builds")
+    parser.add_argument("--sanitizers", action="store_true",
+                        help="unit tests and corpora also with ASan+UBSan and with TSan (two more builds)")
     parser.add_argument("--long", action="store_true", help="the long runs as well (hours)")
     arguments = parser.parse_args()
 
@@ -118,7 +119,7 @@ def main():
         print("note: not root: the tests that need network namespaces or raw sockets will be counted as skipped")
     failures, skips, rows, total = [], [], [], Tally()
     for label, folder, options, suites, purpose in RUNS:
-        if arguments.plain and label != "plain":
+        if label != "plain" and not arguments.sanitizers:
             continue
         build(folder, options)
         for suite in suites:
