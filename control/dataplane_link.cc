@@ -326,7 +326,7 @@ void DataplaneLink::advance() {
         phase_ = Phase::resyncing;
     }
     if (phase_ == Phase::ready) {
-        if (tasking.resync_wanted()) {
+        if (tasking.resync_wanted() || session_->hanging) {
             return;  // in a while
         }
         const bool leases = parts_.associations.fill(batch_, session_->status);
@@ -375,17 +375,30 @@ void DataplaneLink::push() {
     }
 }
 
+void DataplaneLink::watch() {
+    const auto now = lib::HeartbeatWatch::Clock::now();
+    const auto counter = session_->status.status().manager.heartbeat.load(std::memory_order_relaxed);
+    const bool hangs = session_->heartbeat.observe(now, counter) == lib::Health::stalled;
+    if (session_->last_chance.observe(now, counter) == lib::Health::stalled) {
+        lose("it does not move any more");
+        return;
+    }
+    if (hangs != session_->hanging) {
+        session_->hanging = hangs;
+        trouble_ = hangs ? "it does not move" : "";
+        spdlog::log(hangs ? spdlog::level::err : spdlog::level::info, "dataplane: {}",
+                    hangs ? "hangs: changes wait" : "goes on");
+    }
+}
+
 void DataplaneLink::tick(Now now) {
-    auto& heartbeat = parts_.region.block().heartbeat;
-    lib::add(heartbeat, 1);
+    lib::add(parts_.region.block().heartbeat, 1);
     if (session_) {
-        const auto counter = session_->status.status().manager.heartbeat.load(std::memory_order_relaxed);
-        if (session_->heartbeat.observe(lib::HeartbeatWatch::Clock::now(), counter) == lib::Health::stalled) {
-            lose("it does not move any more");
-        } else if (ready() && lease_retry_ <= now.boot) {
-            lease_retry_ = now.boot + lease_pause;
-            ask(parts_.associations.retry(parts_.tasking.registry()));
-        }
+        watch();
+    }
+    if (ready() && lease_retry_ <= now.boot) {
+        lease_retry_ = now.boot + lease_pause;
+        ask(parts_.associations.retry(parts_.tasking.registry()));
     }
     step();
 }
