@@ -174,18 +174,45 @@ TEST_CASE(
 
 TEST_CASE("8: an entry larger than a datagram goes out whole and alone", "[dtcp]") {
     auto key = hmac("Juniper");
-    ListWriter writer{dtcp::version_0_7, 3, now, 3, datagram, key};
     const std::string given = "PROTOCOL: " + std::string(3000, '1') + "\r\n";
-    for (std::uint64_t id = 1; id <= 3; ++id) {
-        ListEntry large = entry(id);
-        large.given = id == 2 ? std::string_view{given} : std::string_view{};
-        writer.add(large);
+    for (std::uint64_t large_id = 1; large_id <= 3; ++large_id) {
+        ListWriter writer{dtcp::version_0_7, 3, now, 3, datagram, key};
+        for (std::uint64_t id = 1; id <= 3; ++id) {
+            ListEntry large = entry(id);
+            large.given = id == large_id ? std::string_view{given} : std::string_view{};
+            writer.add(large);
+        }
+        const auto messages = std::move(writer).finish();
+        // The two small ones share a message where nothing stands between them.
+        REQUIRE(messages.size() == (large_id == 2 ? 3 : 2));
+        std::size_t entries = 0;
+        for (const std::string& message : messages) {
+            const std::size_t count = dtcp::read_response(message, key)->entries().size();
+            CHECK((message.size() <= datagram || count == 1));
+            CHECK(count > 0);
+            entries += count;
+        }
+        CHECK(entries == 3);
     }
-    const auto messages = std::move(writer).finish();
-    REQUIRE(messages.size() == 3);
-    for (std::size_t i = 0; i < 3; ++i) {
-        CHECK(dtcp::read_response(messages[i], key)->entries().size() == 1);
-        CHECK((messages[i].size() > datagram) == (i == 1));
+}
+
+TEST_CASE("8: no datagram is larger than 1,400 bytes, however the entries fill it", "[dtcp]") {
+    auto key = hmac("Juniper");
+    for (const dtcp::Version version : {dtcp::version_0_5, dtcp::version_0_6}) {
+        for (std::size_t length = 1; length <= 200; ++length) {
+            for (std::uint64_t total = 4; total <= 10; ++total) {
+                ListWriter writer{version, 3, now, total, datagram, key};
+                const std::string cdest(length, 'c');
+                for (std::uint64_t id = 1; id <= total; ++id) {
+                    ListEntry one = entry(id);
+                    one.cdest_ids = cdest;
+                    writer.add(one);
+                }
+                for (const std::string& message : std::move(writer).finish()) {
+                    REQUIRE(message.size() <= datagram);
+                }
+            }
+        }
     }
 }
 

@@ -88,7 +88,8 @@ TEST_CASE("2: a folded line is no parameter line", "[dtcp]") {
 }
 
 TEST_CASE("2: names match regardless of case", "[dtcp]") {
-    const std::string raw = whole("ADD", {"CDest-ID: a", "x-jtap-Filter-FAMILY: ccc", "protocol: 6"});
+    const std::string raw =
+        whole("ADD", {"CDest-ID: a", "x-jtap-Filter-FAMILY: ccc", "protocol: 6", "x-Az: 1"});
     const auto request = parse_request(raw);
     CHECK_FALSE(request.failure());
     CHECK(value(request, Name::cdest_id) == "a");
@@ -96,6 +97,7 @@ TEST_CASE("2: names match regardless of case", "[dtcp]") {
     CHECK(request.find("PROTOCOL")->value == "6");
     CHECK(request.find("CSOURCE-id")->value == "csrc");
     CHECK(request.find("Dest-Port") == nullptr);
+    CHECK(request.find("X-aZ")->value == "1");
 }
 
 TEST_CASE("2: every name of the specification is found in any case, and nothing near it", "[dtcp]") {

@@ -103,6 +103,8 @@ TEST_CASE("request: no name or value can add a line", "[dtcp]") {
         REQUIRE(request.signed_bytes().size() + 65 == raw.size());
         REQUIRE(key.verify(request));
         REQUIRE(request.find(Name::seq)->value == "1");
+        REQUIRE(dtcp::unescape(request.find(Name::csource_id)->value) == "a\nb");
+        REQUIRE_FALSE(request.failure());
     }
 }
 
