@@ -111,6 +111,33 @@ void run_two_threads(std::uint64_t total) {
     CHECK(ring.consumer.pop(batch) == 0U);
 }
 
+/// What index_at_fault() looks at, for its signal handler.
+struct Fault {
+    void* watched = nullptr;
+    const RingIndex* index = nullptr;
+    std::uint64_t seen = most;
+};
+Fault fault;
+
+/// Takes the page away, calls the function in a child, and returns what the index was when the function first
+/// touched the page; 255 if it did not.
+template <typename Function>
+int index_at_fault(void* watched, const RingIndex& index, Function function) {
+    return run_in_child([&] {
+               fault = {.watched = watched, .index = &index};
+               struct sigaction action{};
+               action.sa_handler = [](int) {
+                   fault.seen = fault.index->value.load();
+                   ::mprotect(fault.watched, page, PROT_READ | PROT_WRITE);
+               };
+               ::sigaction(SIGSEGV, &action, nullptr);
+               ::mprotect(watched, page, PROT_NONE);
+               function();
+               ::_exit(fault.seen == most ? 255 : static_cast<int>(fault.seen));
+           })
+        .code;
+}
+
 }  // namespace
 
 TEST_CASE("ring 1, 2, 3, 4: between two threads every record arrives whole, in order, once", "[ring]") {
@@ -134,6 +161,26 @@ TEST_CASE("ring 1: a record is not visible before the producer index says so", "
     Numbered record;
     CHECK(ring.consumer.pop(record) == false);
     CHECK(record == Numbered{});
+}
+
+TEST_CASE("ring 1, 5: each side gives the other its index only when its copies are made", "[ring]") {
+    using Memory = RingMemory<Numbered, 4>;
+    // The records begin a page that is not there until the first access to it: then the index is looked at.
+    auto records = Mapping::create("ring-test", 2 * page).value();
+    auto* memory = new (records.data() + page - sizeof(RingIndex)) Memory;
+    RingIndex consumed;
+    RingProducer<Numbered, 4> producer(*memory, consumed);
+    RingConsumer<Numbered, 4> consumer(*memory, consumed);
+    std::array<Numbered, 2> batch{Numbered::make(1), Numbered::make(2)};
+
+    SECTION("the producer") {
+        CHECK(index_at_fault(&memory->slots, memory->produced,
+                             [&] { static_cast<void>(producer.push(batch)); }) == 0);
+    }
+    SECTION("the consumer") {
+        REQUIRE(producer.push(batch) == 2U);
+        CHECK(index_at_fault(&memory->slots, consumed, [&] { static_cast<void>(consumer.pop(batch)); }) == 0);
+    }
 }
 
 TEST_CASE("ring 2: records come out in the order in which they went in", "[ring]") {
