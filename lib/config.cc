@@ -1,6 +1,7 @@
 #include "lib/config.h"
 
 #include "lib/config_schema.h"
+#include "lib/toml_text.h"
 
 #include <openssl/evp.h>
 
@@ -122,6 +123,9 @@ std::expected<Config, std::vector<ConfigError>> load_config(const std::filesyste
 }
 
 std::expected<Config, std::vector<ConfigError>> parse_config(std::string_view text, std::string_view name) {
+    if (auto error = check_toml_text(text, name)) {
+        return std::unexpected(std::vector{*std::move(error)});
+    }
     const toml::parse_result document = toml::parse(text, name);
     if (!document) {
         const toml::parse_error& error = document.error();

@@ -70,7 +70,7 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
     {"parse-bad-ipv4", Severity::info, "frames with an impossible IPv4 header; forwarded, not matched"},
     {"parse-bad-ipv6", Severity::info, "frames with an impossible IPv6 header; forwarded, not matched"},
     {"parse-extension-headers", Severity::warning,
-     "IPv6 packets with more extension headers than the cap; matched on addresses only"},
+     "IPv6 packets whose extension headers go beyond the caps or the packet; matched on addresses only"},
     {"parse-no-ports", Severity::info,
      "packets whose port or ICMP fields are not in the frame (later fragments, short payloads); matched "
      "without"},

@@ -490,6 +490,30 @@ TEST_CASE_METHOD(ConfigFolder, "config: what is no TOML, or no file, is said so"
     CHECK_THAT(all_of(load_config(file).error()), Contains("larger than"));
 }
 
+TEST_CASE_METHOD(ConfigFolder, "config: a character that no name can have is refused where it stands",
+                 "[config]") {
+    CHECK(error("\"edge0\"", "\"\xc3\xa9\"") ==
+          "16:9: the byte 0xc3 is not allowed here: printable ASCII is, and any UTF-8 text in comments");
+    CHECK_THAT(error("max-taps", std::string("max\0taps", 8)),
+               Catch::StartsWith("3:4: the byte 0x00 is not allowed"));
+    // toml++ 3.3.0 has undefined behaviour for this one, and aborts on the header.
+    CHECK_THAT(error("max-taps", "max\xef\xba\xbftaps"), Catch::StartsWith("3:4: the byte 0xef"));
+    CHECK_THAT(error("[ssh]", "[!ssh]"), Catch::StartsWith("51:2: "));
+    CHECK_THAT(error("\"edge0\"", "\"a#\xc3\xa9\""), Catch::StartsWith("16:11: the byte 0xc3"));
+    CHECK_THAT(error("\"edge0\"", "'\\'#\x7f"), Catch::StartsWith("16:12: the byte 0x7f"));
+    CHECK_THAT(error("\"edge0\"", "\"\"\"\n\"#\xc3\"\"\""), Catch::StartsWith("17:3: the byte 0xc3"));
+    CHECK_THAT(error("\"edge0\"", "\"\\\"#\xc3\""), Catch::StartsWith("16:12: the byte 0xc3"));
+
+    CHECK(with("[ssh]",
+               "# Gr\xc3\xbc\xc3\x9f"
+               "e\n[ssh]  # \xe2\x82\xac")
+              .has_value());
+    CHECK(with("\"edge0\"", "\"edge\\\\\" # \xc3\xa9").has_value());
+    CHECK(with("\"edge0\"", "'edge\\' # \xc3\xa9").has_value());
+    CHECK(with("\"edge0\"", "\"\"\"edge\"\"\" # \xc3\xa9").has_value());
+    CHECK(load("\xef\xbb\xbf" + std::string(good_text)).has_value());
+}
+
 TEST_CASE_METHOD(ConfigFolder, "config: the digest is the SHA-256 of the file's bytes", "[config]") {
     const auto first = load(good_text);
     const auto again = load(good_text);

@@ -71,7 +71,8 @@ TEST_CASE("region: the layout is the one of its version", "[region]") {
     // Other text here: the layout has changed, so raise layout_version in lib/records.h and put its digest
     // here.
     INFO(flowtap::test::layout_text());
-    CHECK(fmt::format("{} {}", flowtap::lib::layout_version, flowtap::test::layout_digest()) == "1 caeeed8d9cb365aa");
+    CHECK(fmt::format("{} {}", flowtap::lib::layout_version, flowtap::test::layout_digest()) ==
+          "1 caeeed8d9cb365aa");
 }
 
 TEST_CASE("region: where things are follows from the shape alone", "[region]") {
