@@ -248,15 +248,12 @@ void TapIndex::free_lines(Bucket& bucket) {
     }
 }
 
+// More than one step a call, so that the size catches up after a time in which it could not change; few, so
+// that no call takes long.
 void TapIndex::adapt() {
-    // Twice a call, so that a table that could not grow for a while catches up.
-    for (int step = 0; step < 2 && keys_ > std::uint64_t{size()} * load; ++step) {
-        if (!split()) {
-            return;
-        }
+    for (int step = 0; step < 2 && keys_ > std::uint64_t{size()} * load && split(); ++step) {
     }
-    if (keys_ * 4 < std::uint64_t{size()} * load) {
-        merge();
+    for (int step = 0; step < 4 && keys_ * 4 < std::uint64_t{size()} * load && merge(); ++step) {
     }
 }
 
