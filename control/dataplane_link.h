@@ -5,8 +5,9 @@
 // ours), leases are recorded, everything is sent as one resync, and only its completion makes the link ready.
 // One commit is on its way at a time; what comes up meanwhile goes into the next.
 //
-// A dataplane that hangs is noticed within a second: no change is sent any more. When it does not go on within the
-// time that operations wait, it is treated like a dead one, and the link is made again. Thread: the event loop's.
+// A dataplane that hangs is noticed within a second: no change is sent any more. When it does not go on
+// within the time that operations wait, it is treated like a dead one, and the link is made again. Thread:
+// the event loop's.
 #pragma once
 
 #include "control/associations.h"

@@ -248,7 +248,8 @@ class Bench {
             }
         }
         if (wanted("classify-spread")) {
-            report_.print({.name = "classify-spread", .simd = name, .taps = taps, .cycles = spread(table)}, ticks_);
+            report_.print({.name = "classify-spread", .simd = name, .taps = taps, .cycles = spread(table)},
+                          ticks_);
         }
         if (wanted("table-none")) {
             parse_burst(none.burst(0), headers);
@@ -272,8 +273,8 @@ class Bench {
         }
     }
 
-    /// Like classify-none, but with addresses that were not seen before, so that the table's own memory is as cold as
-    /// it gets: each burst is timed alone, between frames that are rewritten in place.
+    /// Like classify-none, but with addresses that were not seen before, so that the table's own memory is as
+    /// cold as it gets: each burst is timed alone, between frames that are rewritten in place.
     double spread(const TapTable& table) const {
         const auto matches = std::make_unique<Matches>();
         HeaderBurst headers;

@@ -1,4 +1,5 @@
-// Runs a fuzz target over every file of the folders given as arguments: the committed corpus as an ordinary test.
+// Runs a fuzz target over every file of the folders given as arguments: the committed corpus as an ordinary
+// test.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>

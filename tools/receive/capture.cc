@@ -59,8 +59,8 @@ std::expected<Source, CaptureError> Source::interface(const std::string& name) {
     }
     pcap_set_snaplen(handle.get(), snapshot);
     pcap_set_promisc(handle.get(), 1);
-    // Not the immediate mode: its ring has a slot of the snapshot's size for each packet, and so few slots that a burst
-    // overflows it. Blocks are handed over when they are full, or after this time.
+    // Not the immediate mode: its ring has a slot of the snapshot's size for each packet, and so few slots
+    // that a burst overflows it. Blocks are handed over when they are full, or after this time.
     pcap_set_timeout(handle.get(), 10);  // ms
     pcap_set_buffer_size(handle.get(), kernel_buffer);
     if (const int status = pcap_activate(handle.get()); status < 0) {
