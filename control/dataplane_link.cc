@@ -285,6 +285,8 @@ void DataplaneLink::complete(const lib::CompletionRecord& record) {
             parts_.associations.refused(record.refusal, lib::SaSlot{record.slot});
             phase_ = Phase::ready;
             return;
+        case lib::CompletionKind::tap_over:
+            return;
         case lib::CompletionKind::lease_low:
             if (const auto need =
                     parts_.associations.lease_low(lib::SaSlot{record.slot}, tasking.registry())) {

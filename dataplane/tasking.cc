@@ -33,6 +33,9 @@ std::uint32_t slot_of(const lib::Change& change) {
         std::uint32_t operator()(const lib::TapAdd& tap) const {
             return static_cast<std::uint32_t>(tap.slot);
         }
+        std::uint32_t operator()(const lib::TapUpdated& tap) const {
+            return static_cast<std::uint32_t>(tap.slot);
+        }
         std::uint32_t operator()(const lib::TapRemove& tap) const {
             return static_cast<std::uint32_t>(tap.slot);
         }
@@ -101,6 +104,7 @@ lib::Refusal Tasking::stage(lib::Change& change) {
         Overload{
             [](const lib::ResyncBegin&) { return lib::Refusal::none; },
             [this](const lib::TapAdd& tap) { return stage_tap(tap); },
+            [](const lib::TapUpdated&) { return lib::Refusal::malformed_record; },
             [this](const lib::TapRemove& tap) { return unstage(tap); },
             [this](const lib::SaInstall& sa) { return stage_sa(sa); },
             [this](const lib::SaLease& lease) { return parts_.sas.stage_lease(lease); },

@@ -98,9 +98,9 @@ Refusal CommandReader::stage(const CommandRecord& record, const CommandHeader& h
     if (header.reserved != 0) {
         return Refusal::malformed_record;
     }
-    const bool is_part = header.kind == CommandKind::tap_addresses ||
-                         header.kind == CommandKind::tap_numbers ||
-                         header.kind == CommandKind::tap_destination;
+    const bool is_part =
+        header.kind == CommandKind::tap_addresses || header.kind == CommandKind::tap_numbers ||
+        header.kind == CommandKind::tap_destination || header.kind == CommandKind::tap_interfaces;
     if (is_part != open_.has_value()) {
         return Refusal::malformed_record;
     }
@@ -119,6 +119,10 @@ Refusal CommandReader::stage(const CommandRecord& record, const CommandHeader& h
             return add_numbers(record);
         case CommandKind::tap_destination:
             return add_destination(record);
+        case CommandKind::tap_interfaces:
+            return add_interfaces(record);
+        case CommandKind::tap_update:
+            return update_tap(record);
         case CommandKind::tap_remove:
             return remove_tap(header);
         case CommandKind::sa_install:
@@ -147,11 +151,14 @@ Refusal CommandReader::begin_tap(const CommandRecord& record) {
         return Refusal::unknown_slot;
     }
     const bool known_family = begin.family == Family::ipv4 || begin.family == Family::ipv6;
-    if (begin.header.id == 0 || begin.reserved != 0 || !known_family || begin.destination_count == 0 ||
-        begin.destination_count > max_destinations || begin.term_count > max_terms) {
+    const bool whole_frames = begin.layer2 == 1 && begin.term_count == 0 && begin.interface_count != 0;
+    if (begin.header.id == 0 || begin.reserved != 0 || !known_family ||
+        (begin.layer2 != 0 && !whole_frames) || begin.interface_count > max_interface_terms ||
+        begin.destination_count == 0 || begin.destination_count > max_destinations ||
+        begin.term_count > max_terms) {
         return Refusal::malformed_record;
     }
-    const std::size_t parts = std::size_t{begin.term_count} + begin.destination_count;
+    const std::size_t parts = std::size_t{begin.term_count} + begin.destination_count + begin.interface_count;
     if (batch_.changes.size() == max_changes_ || parts > max_parts_ - parts_) {
         return Refusal::no_memory;
     }
@@ -160,7 +167,10 @@ Refusal CommandReader::begin_tap(const CommandRecord& record) {
     open.tap.slot = TapSlot{begin.header.slot};
     open.tap.id = TapId{begin.header.id};
     open.tap.criterion.family = begin.family;
+    open.tap.criterion.layer2 = begin.layer2 != 0;
+    open.tap.service = begin.service;
     open.terms_left = begin.term_count;
+    open.interfaces_left = begin.interface_count;
     open.destinations_left = begin.destination_count;
     return Refusal::none;
 }
@@ -217,8 +227,25 @@ Refusal CommandReader::add_destination(const CommandRecord& record) {
     return close_tap_if_complete();
 }
 
+Refusal CommandReader::add_interfaces(const CommandRecord& record) {
+    const auto interfaces = read_as<TapInterfaces>(record);
+    if (!is_zero(interfaces.reserved) || interfaces.count == 0 ||
+        interfaces.count > TapInterfaces::capacity || interfaces.count > open_->interfaces_left) {
+        return Refusal::malformed_record;
+    }
+    for (std::size_t i = 0; i < interfaces.count; ++i) {
+        const InterfaceRecord& interface = interfaces.terms[i];
+        if (!valid_interface(interface)) {
+            return Refusal::malformed_record;
+        }
+        open_->tap.criterion.interfaces.push_back({.port = interface.port, .vlan = interface.vlan});
+    }
+    open_->interfaces_left -= interfaces.count;
+    return close_tap_if_complete();
+}
+
 Refusal CommandReader::close_tap_if_complete() {
-    if (open_->terms_left != 0 || open_->destinations_left != 0) {
+    if (open_->terms_left != 0 || open_->interfaces_left != 0 || open_->destinations_left != 0) {
         return Refusal::none;
     }
     const Refusal refusal = add_change(std::move(open_->tap));
@@ -234,6 +261,18 @@ Refusal CommandReader::remove_tap(const CommandHeader& header) {
         return Refusal::malformed_record;
     }
     return add_change(TapRemove{.slot = TapSlot{header.slot}, .id = TapId{header.id}});
+}
+
+Refusal CommandReader::update_tap(const CommandRecord& record) {
+    const auto update = read_as<TapUpdate>(record);
+    if (update.header.slot >= max_taps_) {
+        return Refusal::unknown_slot;
+    }
+    if (update.header.id == 0) {
+        return Refusal::malformed_record;
+    }
+    return add_change(TapUpdated{
+        .slot = TapSlot{update.header.slot}, .id = TapId{update.header.id}, .service = update.service});
 }
 
 Refusal CommandReader::check_sa(const CommandHeader& header) const {

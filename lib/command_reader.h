@@ -27,6 +27,13 @@ struct TapAdd {
     TapId id{};      ///< not 0
     Criterion criterion;
     std::vector<TapDestination> destinations;  ///< 1..max_destinations
+    TapService service;
+};
+
+struct TapUpdated {
+    TapSlot slot{};
+    TapId id{};
+    TapService service;
 };
 
 struct TapRemove {
@@ -40,7 +47,7 @@ struct SaRemove {
 };
 
 /// SaInstall and SaLease are the records themselves: header.slot < max_sas, header.id not 0.
-using Change = std::variant<ResyncBegin, TapAdd, TapRemove, SaInstall, SaLease, SaRemove>;
+using Change = std::variant<ResyncBegin, TapAdd, TapUpdated, TapRemove, SaInstall, SaLease, SaRemove>;
 
 /// Wiped when it is given back: it may hold keys.
 using Changes = std::vector<Change, CleansingAllocator<Change>>;
@@ -67,6 +74,7 @@ struct OpenTap {
     TapAdd tap;
     std::size_t terms_left = 0;
     std::size_t destinations_left = 0;
+    std::size_t interfaces_left = 0;
 };
 
 class CommandReader {
@@ -87,7 +95,9 @@ class CommandReader {
     Refusal add_addresses(const CommandRecord& record);
     Refusal add_numbers(const CommandRecord& record);
     Refusal add_destination(const CommandRecord& record);
+    Refusal add_interfaces(const CommandRecord& record);
     Refusal close_tap_if_complete();
+    Refusal update_tap(const CommandRecord& record);
     Refusal remove_tap(const CommandHeader& header);
     Refusal check_sa(const CommandHeader& header) const;
     Refusal install_sa(const CommandRecord& record);

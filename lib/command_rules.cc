@@ -54,6 +54,10 @@ bool valid_destination(const TapDestination& destination) {
            !is_zero(destination.dest_address) && !is_zero(destination.source_address);
 }
 
+bool valid_interface(const InterfaceRecord& interface) {
+    return interface.port < max_ports && (interface.vlan <= 4094 || interface.vlan == any_vlan);
+}
+
 bool valid_key(const SaInstall& install) {
     const SuiteInfo* suite = find_suite(install.suite);
     if (suite == nullptr) {

@@ -28,6 +28,9 @@ bool valid_range(Field field, const NumberRange& range);
 /// a DSCP below 64. The header is not looked at.
 bool valid_destination(const TapDestination& destination);
 
+/// A VLAN id of InterfaceTerm, on a port below max_ports.
+bool valid_interface(const InterfaceRecord& interface);
+
 /// A known suite, and a key of exactly its size with nothing after it.
 bool valid_key(const SaInstall& install);
 

@@ -65,6 +65,18 @@ std::expected<void, std::string> check_tap(TapId id, const Criterion& criterion,
             }
         }
     }
+    if (criterion.interfaces.size() > max_interface_terms) {
+        return std::unexpected(fmt::format("a tap has at most {} interfaces, not {}", max_interface_terms,
+                                           criterion.interfaces.size()));
+    }
+    if (criterion.layer2 && (criterion.interfaces.empty() || term_count(criterion) != 0)) {
+        return refused("a tap of whole frames names interfaces and nothing else");
+    }
+    if (!std::ranges::all_of(criterion.interfaces, [](const InterfaceTerm& term) {
+            return valid_interface({.port = term.port, .vlan = term.vlan});
+        })) {
+        return refused("an interface has an impossible port or VLAN id");
+    }
     if (!std::ranges::all_of(destinations, valid_destination)) {
         return refused("a destination lacks an address, a port or a TTL, or has an impossible one");
     }
@@ -84,7 +96,8 @@ void CommandBatch::resync_begin() {
 }
 
 std::expected<void, std::string> CommandBatch::add_tap(TapSlot slot, TapId id, const Criterion& criterion,
-                                                       std::span<const TapDestination> destinations) {
+                                                       std::span<const TapDestination> destinations,
+                                                       const TapService& service) {
     if (auto checked = check_tap(id, criterion, destinations); !checked) {
         return checked;
     }
@@ -95,7 +108,10 @@ std::expected<void, std::string> CommandBatch::add_tap(TapSlot slot, TapId id, c
     append(TapBegin{.header = header_of(CommandKind::tap_begin),
                     .family = criterion.family,
                     .destination_count = static_cast<std::uint8_t>(destinations.size()),
-                    .term_count = static_cast<std::uint16_t>(term_count(criterion))});
+                    .term_count = static_cast<std::uint16_t>(term_count(criterion)),
+                    .interface_count = static_cast<std::uint16_t>(criterion.interfaces.size()),
+                    .layer2 = static_cast<std::uint8_t>(criterion.layer2 ? 1 : 0),
+                    .service = service});
     for (const auto& [field, terms] : address_fields(criterion)) {
         for (std::size_t first = 0; first < terms.size(); first += TapAddresses::capacity) {
             TapAddresses record{.header = header_of(CommandKind::tap_addresses), .field = field};
@@ -122,11 +138,28 @@ std::expected<void, std::string> CommandBatch::add_tap(TapSlot slot, TapId id, c
             append(record);
         }
     }
+    const InterfaceList& interfaces = criterion.interfaces;
+    for (std::size_t first = 0; first < interfaces.size(); first += TapInterfaces::capacity) {
+        TapInterfaces record{.header = header_of(CommandKind::tap_interfaces)};
+        const std::size_t count = std::min(interfaces.size() - first, TapInterfaces::capacity);
+        record.count = static_cast<std::uint8_t>(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            record.terms[i] = {.port = interfaces[first + i].port, .vlan = interfaces[first + i].vlan};
+        }
+        append(record);
+    }
     for (TapDestination record : destinations) {
         record.header = header_of(CommandKind::tap_destination);
         append(record);
     }
     return {};
+}
+
+void CommandBatch::update_tap(TapSlot slot, TapId id, const TapService& service) {
+    append(TapUpdate{.header = {.kind = CommandKind::tap_update,
+                                .slot = static_cast<std::uint32_t>(slot),
+                                .id = static_cast<std::uint64_t>(id)},
+                     .service = service});
 }
 
 void CommandBatch::remove_tap(TapSlot slot, TapId id) {

@@ -27,7 +27,10 @@ class CommandBatch {
     /// refuse (lib/command_rules.h): an id of 0, no destination or too many, too many terms, values out of
     /// range.
     std::expected<void, std::string> add_tap(TapSlot slot, TapId id, const Criterion& criterion,
-                                             std::span<const TapDestination> destinations);
+                                             std::span<const TapDestination> destinations,
+                                             const TapService& service = {});
+    /// For a tap that is there, or is added in this batch.
+    void update_tap(TapSlot slot, TapId id, const TapService& service);
     void remove_tap(TapSlot slot, TapId id);
 
     /// The record's header is filled in here, its key is the caller's to wipe. key_id names the key for ever

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "lib/address.h"
+#include "lib/criterion.h"
 #include "lib/records.h"
 
 #include <array>
@@ -87,6 +88,13 @@ struct DestinationConfig {
     std::uint8_t ttl = 255;
 };
 
+/// What ENABLE and DISABLE name: packets that a tap with this policy does not copy.
+struct DropPolicyConfig {
+    std::string name;
+    Criterion criterion;  ///< of the family that its addresses have; without addresses of either
+    bool both_families = false;
+};
+
 struct SourceConfig {
     std::string name;                  ///< the Csource-ID
     std::filesystem::path key_file;    ///< the HMAC key: the file's bytes without a final line end
@@ -121,6 +129,8 @@ struct Config {
     std::vector<RouteConfig> routes;
     std::vector<DestinationConfig> destinations;
     std::vector<SourceConfig> sources;
+    std::vector<DropPolicyConfig>
+        drop_policies;  ///< at most max_drop_policies; the index is TapService's bit
     ControlConfig control;
     SshConfig ssh;
 };

@@ -46,6 +46,7 @@ enum class WorkerCounter : std::uint8_t {
     parse_extension_headers,
     parse_no_ports,
     own_output,
+    suppressed,
     matched_packets,
     matched_bytes,
     matches,
@@ -75,6 +76,7 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
      "packets whose port or ICMP fields are not in the frame (later fragments, short payloads); matched "
      "without"},
     {"own-output", Severity::info, "frames of this box's own tunnels and encapsulations; never matched"},
+    {"suppressed", Severity::info, "matches that a drop policy leaves out; counted nowhere else"},
     {"matched-packets", Severity::info, "frames that matched at least one tap"},
     {"matched-bytes", Severity::info, "layer-3 bytes of the frames that matched at least one tap"},
     {"matches", Severity::info, "copies owed: one for each matching tap and content destination"},
@@ -98,6 +100,10 @@ enum class TapCounter : std::uint8_t {
     matched_bytes,
     copies_sent,
     copies_dropped,
+    dropped_bytes,
+    suppressed,
+    reserved_6,
+    reserved_7,
     count_,
 };
 
@@ -106,6 +112,10 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(TapCounter::co
     {"matched-bytes", Severity::info, "their layer-3 bytes"},
     {"copies-sent", Severity::info, "copies handed to the delivery port, one for each content destination"},
     {"copies-dropped", Severity::error, "copies lost, by whatever cause"},
+    {"dropped-bytes", Severity::error, "the lost copies' layer-3 bytes"},
+    {"suppressed", Severity::info, "matches that a drop policy leaves out; counted nowhere else"},
+    {"reserved-6", Severity::info, "always 0"},
+    {"reserved-7", Severity::info, "always 0"},
 }};
 
 /// Per security association and worker.

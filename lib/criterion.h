@@ -32,11 +32,24 @@ struct NumberTerm {
     bool operator==(const NumberTerm&) const = default;
 };
 
+/// Where a frame comes in: a port, and the VLAN id of its outermost tag.
+struct InterfaceTerm {
+    std::uint16_t port = 0;  ///< index in the configuration's ports
+    std::uint16_t vlan = 0;  ///< 1..4094; 0: no tag, or a priority tag; any_vlan: whatever tags there are
+
+    bool operator==(const InterfaceTerm&) const = default;
+};
+inline constexpr std::uint16_t any_vlan = 0xffff;
+
+using InterfaceList = std::vector<InterfaceTerm>;
 using AddressList = std::vector<AddressTerm>;
 using NumberList = std::vector<NumberTerm>;
 
 /// At most this many terms in all lists of one criterion; more is refused (432) before anything is allocated.
 inline constexpr std::size_t max_terms = 1024;
+
+/// At most this many interfaces of one criterion, besides its terms.
+inline constexpr std::size_t max_interface_terms = 256;
 
 struct Criterion {
     Family family = Family::ipv4;
@@ -47,11 +60,14 @@ struct Criterion {
     NumberList dest_port;
     NumberList icmp_type;
     NumberList icmp_code;
+    InterfaceList interfaces;  ///< the frame comes in at one of them; empty: anywhere
+    /// Whole layer-2 frames, IP or not, of the interfaces: these are not empty, and all lists are.
+    bool layer2 = false;
 
     bool operator==(const Criterion&) const = default;
 };
 
-/// Terms in all lists together.
+/// Terms in all lists together, without interfaces.
 std::size_t term_count(const Criterion& criterion);
 
 }  // namespace flowtap::lib

@@ -18,7 +18,7 @@
 
 namespace flowtap::lib {
 
-inline constexpr std::uint32_t layout_version = 1;
+inline constexpr std::uint32_t layout_version = 2;
 
 inline constexpr std::size_t max_ports = 32;
 inline constexpr std::size_t max_workers = 64;
@@ -42,6 +42,8 @@ enum class CommandKind : std::uint16_t {
     tap_addresses,
     tap_numbers,
     tap_destination,
+    tap_interfaces,
+    tap_update,  ///< new terms of service for a tap that is there, with the commit
     tap_remove,
     sa_install,  ///< an SA that is there already with the same id keeps its counter
     sa_lease,
@@ -56,12 +58,34 @@ struct CommandHeader {
     std::uint64_t id = 0;    ///< TapId, or the SA's identity (never 0), or the commit's Token
 };
 
+inline constexpr std::uint64_t no_limit = UINT64_MAX;
+inline constexpr std::size_t max_drop_policies = 64;
+
+/// How long a tap copies, and what it leaves out. The limits count from the tap's installation in its slot,
+/// as its matched-packets and matched-bytes do: a packet that would go beyond one is not matched any more,
+/// nor is any later one, until an update raises the limit.
+struct TapService {
+    std::uint64_t packet_limit = no_limit;
+    std::uint64_t byte_limit = no_limit;  ///< layer-3 bytes
+    std::uint64_t suppressed = 0;  ///< bit i: what the configuration's drop policy i matches is not copied
+
+    bool operator==(const TapService&) const = default;
+};
+
 struct TapBegin {
     CommandHeader header;
     Family family = Family::ipv4;
     std::uint8_t destination_count = 0;  ///< 1..max_destinations
     std::uint16_t term_count = 0;        ///< 0..max_terms, in all lists
-    std::uint32_t reserved = 0;
+    std::uint16_t interface_count = 0;   ///< 0..max_interface_terms
+    std::uint8_t layer2 = 0;             ///< 1: Criterion::layer2
+    std::uint8_t reserved = 0;
+    TapService service;
+};
+
+struct TapUpdate {
+    CommandHeader header;
+    TapService service;
 };
 
 /// Which list of the criterion the terms belong to.
@@ -93,6 +117,19 @@ struct TapAddresses {
 struct NumberRange {
     std::uint16_t first = 0;
     std::uint16_t last = 0;
+};
+
+struct InterfaceRecord {
+    std::uint16_t port = 0;
+    std::uint16_t vlan = 0;
+};
+
+struct TapInterfaces {
+    static constexpr std::size_t capacity = 40;
+    CommandHeader header;
+    std::uint8_t count = 0;  ///< 1..capacity
+    std::array<std::uint8_t, 7> reserved{};
+    std::array<InterfaceRecord, capacity> terms{};
 };
 
 struct TapNumbers {
@@ -156,6 +193,8 @@ enum class CompletionKind : std::uint16_t {
     refused,    ///< nothing of the change was applied
     port_lost,  ///< slot: index of the port whose device disappeared
     lease_low,  ///< slot: SaSlot; less than half of a block is left
+    tap_over,   ///< slot, id: TapSlot and TapId; a limit stopped it. Told again after each commit that leaves
+                ///< it so
 };
 
 /// Why a commit was refused.
@@ -186,8 +225,8 @@ concept CommandBody = std::is_trivially_copyable_v<Record> && std::is_standard_l
                       sizeof(Record) <= sizeof(CommandRecord) && alignof(Record) <= alignof(CommandRecord);
 
 static_assert(CommandBody<CommandHeader> && CommandBody<TapBegin> && CommandBody<TapAddresses> &&
-              CommandBody<TapNumbers> && CommandBody<TapDestination> && CommandBody<SaInstall> &&
-              CommandBody<SaLease>);
+              CommandBody<TapNumbers> && CommandBody<TapInterfaces> && CommandBody<TapUpdate> &&
+              CommandBody<TapDestination> && CommandBody<SaInstall> && CommandBody<SaLease>);
 static_assert(sizeof(CompletionRecord) == 64 && std::is_trivially_copyable_v<CompletionRecord>);
 
 }  // namespace flowtap::lib

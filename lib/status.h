@@ -36,9 +36,8 @@ using PortCounters = CounterSet<PortCounter>;
 using WorkerCounters = CounterSet<WorkerCounter>;
 using SaCounters = CounterSet<SaCounter>;
 
-/// Per tap and worker; half a cache line, so that two taps share one. Zeroed by the manager before the slot
-/// is used again.
-struct alignas(32) TapCounters {
+/// Per tap and worker; a cache line. Zeroed by the manager before the slot is used again.
+struct alignas(64) TapCounters {
     std::array<Counter, static_cast<std::size_t>(TapCounter::count_)> values;
 
     Counter& operator[](TapCounter index) { return values[static_cast<std::size_t>(index)]; }

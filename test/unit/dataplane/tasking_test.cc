@@ -42,8 +42,11 @@ struct Fixture {
         return destination;
     }
     static lib::Change add(std::uint32_t slot, std::uint64_t id) {
-        lib::TapAdd tap{
-            .slot = lib::TapSlot{slot}, .id = lib::TapId{id}, .criterion = {}, .destinations = {}};
+        lib::TapAdd tap{.slot = lib::TapSlot{slot},
+                        .id = lib::TapId{id},
+                        .criterion = {},
+                        .destinations = {},
+                        .service = {}};
         lib::IpAddress host;
         host.bytes = {10, static_cast<std::uint8_t>(id >> 16), static_cast<std::uint8_t>(id >> 8),
                       static_cast<std::uint8_t>(id)};

@@ -77,6 +77,15 @@ std::string judge(const lib::TapAdd& tap, const lib::ReaderLimits& limits) {
     if (terms > 1024 || tap.destinations.empty() || tap.destinations.size() > 16) {
         return "the number of terms or destinations";
     }
+    for (const lib::InterfaceTerm& term : criterion.interfaces) {
+        if (term.port >= 32 || (term.vlan > 4094 && term.vlan != 0xffff)) {
+            return "an interface";
+        }
+    }
+    if (criterion.interfaces.size() > 256 ||
+        (criterion.layer2 && (terms != 0 || criterion.interfaces.empty()))) {
+        return "interfaces";
+    }
     std::string wrong =
         judge_addresses(criterion.source_address, criterion.family) +
         judge_addresses(criterion.dest_address, criterion.family) + judge_numbers(criterion.protocol, 255) +
@@ -86,6 +95,11 @@ std::string judge(const lib::TapAdd& tap, const lib::ReaderLimits& limits) {
         wrong += judge_destination(destination);
     }
     return wrong;
+}
+
+std::string judge(const lib::TapUpdated& update, const lib::ReaderLimits& limits) {
+    const bool good = static_cast<std::uint32_t>(update.slot) < limits.max_taps && update.id != lib::TapId{};
+    return good ? "" : "an update";
 }
 
 std::string judge(const lib::TapRemove& removal, const lib::ReaderLimits& limits) {

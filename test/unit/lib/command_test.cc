@@ -70,6 +70,21 @@ Criterion random_criterion(Random& random, std::size_t most) {
     return criterion;
 }
 
+InterfaceList random_interfaces(Random& random, std::size_t count) {
+    InterfaceList list(count);
+    for (InterfaceTerm& term : list) {
+        term.port = static_cast<std::uint16_t>(random() % max_ports);
+        term.vlan = random() % 4 == 0 ? any_vlan : static_cast<std::uint16_t>(random() % 4095);
+    }
+    return list;
+}
+
+TapService random_service(Random& random) {
+    return {.packet_limit = random() % 2 == 0 ? no_limit : random(),
+            .byte_limit = random() % 2 == 0 ? no_limit : random(),
+            .suppressed = random()};
+}
+
 TapDestination random_destination(Random& random) {
     TapDestination destination;
     destination.family = random() % 2 == 0 ? Family::ipv4 : Family::ipv6;
@@ -139,12 +154,14 @@ struct Sample {
         Criterion criterion{};
         criterion.source_address = random_addresses(random, Family::ipv4, 7);
         criterion.protocol = {{.first = 6, .last = 17, .negated = false}};
+        criterion.interfaces = {{.port = 1, .vlan = 100}};
         batch.resync_begin();
         REQUIRE(batch.add_tap(TapSlot{9}, TapId{77}, criterion, std::vector{random_destination(random)}));
         batch.remove_tap(TapSlot{8}, TapId{76});
         batch.install_sa(SaSlot{4}, 11, make_install());
         batch.extend_lease(SaSlot{4}, 11, {.first = 2ULL << 32, .count = 1ULL << 32});
         batch.remove_sa(SaSlot{5}, 12);
+        batch.update_tap(TapSlot{9}, TapId{77}, {.packet_limit = 5, .byte_limit = 6, .suppressed = 7});
         batch.commit(Token{1});
         records.assign(batch.records().begin(), batch.records().end());
     }
@@ -178,25 +195,36 @@ TEST_CASE("command: what is written is what is read, for random taps", "[command
     Random random(1);
     CommandReader reader(limits);
     for (int round = 0; round < 2000; ++round) {
-        const Criterion criterion = random_criterion(random, round % 20 == 0 ? max_terms : 60);
+        Criterion criterion = random_criterion(random, round % 20 == 0 ? max_terms : 60);
+        if (round % 3 == 0) {
+            criterion.interfaces = random_interfaces(random, 1 + random() % max_interface_terms);
+            criterion.layer2 = term_count(criterion) == 0;
+        }
+        const TapService service = round % 2 == 0 ? TapService{} : random_service(random);
         const auto destinations = random_destinations(random);
         const TapSlot slot{static_cast<std::uint32_t>(random() % 100)};
         const TapId id{random() | 1U};
         const Token token{random()};
         CommandBatch batch;
-        REQUIRE(batch.add_tap(slot, id, criterion, destinations).has_value());
+        REQUIRE(batch.add_tap(slot, id, criterion, destinations, service).has_value());
+        batch.update_tap(slot, id, service);
         batch.commit(token);
 
         auto read = feed(reader, batch.records());
         REQUIRE(read.size() == 1);
         REQUIRE(read[0].refusal == Refusal::none);
         REQUIRE(read[0].token == token);
-        REQUIRE(read[0].changes.size() == 1);
+        REQUIRE(read[0].changes.size() == 2);
         REQUIRE(std::holds_alternative<TapAdd>(read[0].changes[0]));
         const auto& tap = std::get<TapAdd>(read[0].changes[0]);
         REQUIRE(tap.slot == slot);
         REQUIRE(tap.id == id);
         REQUIRE(tap.criterion == criterion);
+        REQUIRE(tap.service == service);
+        const auto& update = std::get<TapUpdated>(read[0].changes[1]);
+        REQUIRE(update.slot == slot);
+        REQUIRE(update.id == id);
+        REQUIRE(update.service == service);
         REQUIRE(std::ranges::equal(tap.destinations, destinations, same));
     }
 }
@@ -206,7 +234,7 @@ TEST_CASE("command: every kind of change is read as it was written, in order", "
     const Batch batch = sample.read();
     REQUIRE(batch.refusal == Refusal::none);
     CHECK(batch.token == Token{1});
-    REQUIRE(batch.changes.size() == 6);
+    REQUIRE(batch.changes.size() == 7);
     CHECK(std::holds_alternative<ResyncBegin>(batch.changes[0]));
     CHECK(std::get<TapAdd>(batch.changes[1]).criterion.source_address.size() == 7);
     CHECK(std::get<TapRemove>(batch.changes[2]).slot == TapSlot{8});
@@ -222,6 +250,7 @@ TEST_CASE("command: every kind of change is read as it was written, in order", "
     CHECK(lease.lease.first == 2ULL << 32);
     CHECK(std::get<SaRemove>(batch.changes[5]).slot == SaSlot{5});
     CHECK(std::get<SaRemove>(batch.changes[5]).key_id == 12);
+    CHECK(std::get<TapUpdated>(batch.changes[6]).service.byte_limit == 6);
     CHECK(judge_batch(batch, limits) == "");
 }
 
@@ -308,6 +337,23 @@ TEST_CASE("command: the writer refuses what the reader would, and adds nothing",
     SECTION("a reversed number range") {
         criterion.dest_port = {{.first = 2, .last = 1, .negated = false}};
     }
+    SECTION("too many interfaces") {
+        criterion.interfaces.resize(max_interface_terms + 1);
+    }
+    SECTION("a port that cannot be") {
+        criterion.interfaces = {{.port = max_ports, .vlan = 1}};
+    }
+    SECTION("a VLAN id that cannot be") {
+        criterion.interfaces = {{.port = 0, .vlan = 4095}};
+    }
+    SECTION("whole frames of no interface") {
+        criterion = {};
+        criterion.layer2 = true;
+    }
+    SECTION("whole frames of a host") {
+        criterion.interfaces = {{.port = 0, .vlan = 1}};
+        criterion.layer2 = true;
+    }
     SECTION("a protocol above 255") {
         criterion.protocol = {{.first = 2, .last = 256, .negated = false}};
     }
@@ -339,6 +385,9 @@ TEST_CASE("command: a bad record refuses its batch, by its cause and slot", "[co
     const auto numbers = [](void (*change)(TapNumbers&)) {
         return [=](Sample& sample) { sample.spoil<TapNumbers>(tap_numbers, change); };
     };
+    const auto interfaces = [](void (*change)(TapInterfaces&)) {
+        return [=](Sample& sample) { sample.spoil<TapInterfaces>(tap_interfaces, change); };
+    };
     const auto destination = [](void (*change)(TapDestination&)) {
         return [=](Sample& sample) { sample.spoil<TapDestination>(tap_destination, change); };
     };
@@ -350,7 +399,7 @@ TEST_CASE("command: a bad record refuses its batch, by its cause and slot", "[co
     };
     const std::vector<Case> cases{
         {"kind none", malformed_record, 8, header(tap_remove, [](auto& h) { h.kind = CommandKind::none; })},
-        {"kind unknown", malformed_record, 8, header(tap_remove, [](auto& h) { h.kind = CommandKind{11}; })},
+        {"kind unknown", malformed_record, 8, header(tap_remove, [](auto& h) { h.kind = CommandKind{13}; })},
         {"reserved", malformed_record, 8, header(tap_remove, [](auto& h) { h.reserved = 1; })},
         {"resync with a slot", malformed_record, 1, header(resync_begin, [](auto& h) { h.slot = 1; })},
         {"resync with an id", malformed_record, 0, header(resync_begin, [](auto& h) { h.id = 1; })},
@@ -363,6 +412,18 @@ TEST_CASE("command: a bad record refuses its batch, by its cause and slot", "[co
         {"no destinations", malformed_record, 9, begin([](auto& b) { b.destination_count = 0; })},
         {"too many destinations", malformed_record, 9, begin([](auto& b) { b.destination_count = 17; })},
         {"too many terms", malformed_record, 9, begin([](auto& b) { b.term_count = 1025; })},
+        {"too many interfaces", malformed_record, 9, begin([](auto& b) { b.interface_count = 257; })},
+        {"fewer interfaces than came", malformed_record, 9, begin([](auto& b) { b.interface_count = 0; })},
+        {"more interfaces than came", malformed_record, 8, begin([](auto& b) { b.interface_count = 2; })},
+        {"whole frames of a host", malformed_record, 9, begin([](auto& b) { b.layer2 = 1; })},
+        {"no boolean", malformed_record, 9, begin([](auto& b) { b.layer2 = 2; })},
+        {"no interfaces in the record", malformed_record, 9, interfaces([](auto& i) { i.count = 0; })},
+        {"too many in the record", malformed_record, 9, interfaces([](auto& i) { i.count = 41; })},
+        {"port of an interface", malformed_record, 9, interfaces([](auto& i) { i.terms[0].port = 32; })},
+        {"VLAN of an interface", malformed_record, 9, interfaces([](auto& i) { i.terms[0].vlan = 4095; })},
+        {"interfaces reserved", malformed_record, 9, interfaces([](auto& i) { i.reserved[6] = 1; })},
+        {"update of no slot", unknown_slot, 100, header(tap_update, [](auto& h) { h.slot = 100; })},
+        {"update of no id", malformed_record, 9, header(tap_update, [](auto& h) { h.id = 0; })},
         {"fewer terms than came", malformed_record, 9, begin([](auto& b) { b.term_count = 7; })},
         {"more terms than came", malformed_record, 8, begin([](auto& b) { b.term_count = 9; })},
         {"more destinations than came", malformed_record, 8, begin([](auto& b) { b.destination_count = 2; })},
@@ -464,7 +525,7 @@ TEST_CASE("command: the first of several bad records is named, and the next batc
     REQUIRE(batches.size() == 1);
     CHECK(batches[0].refusal == Refusal::none);
     CHECK(batches[0].slot == 0);
-    CHECK(batches[0].changes.size() == 6);
+    CHECK(batches[0].changes.size() == 7);
 }
 
 TEST_CASE("command: restart() forgets half a batch, and half a tap", "[command]") {
@@ -475,7 +536,7 @@ TEST_CASE("command: restart() forgets half a batch, and half a tap", "[command]"
     const auto batches = feed(reader, sample.records);
     REQUIRE(batches.size() == 1);
     CHECK(batches[0].refusal == Refusal::none);
-    CHECK(batches[0].changes.size() == 6);
+    CHECK(batches[0].changes.size() == 7);
 }
 
 TEST_CASE("command: an empty commit is an empty batch", "[command]") {

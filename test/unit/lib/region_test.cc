@@ -72,7 +72,7 @@ TEST_CASE("region: the layout is the one of its version", "[region]") {
     // here.
     INFO(flowtap::test::layout_text());
     CHECK(fmt::format("{} {}", flowtap::lib::layout_version, flowtap::test::layout_digest()) ==
-          "1 caeeed8d9cb365aa");
+          "2 bddb5af477a58a0f");
 }
 
 TEST_CASE("region: where things are follows from the shape alone", "[region]") {
@@ -84,8 +84,8 @@ TEST_CASE("region: where things are follows from the shape alone", "[region]") {
     const RegionShape shape{.max_taps = GENERATE(1U, 7U, 4096U), .worker_count = GENERATE(1U, 3U, 64U)};
     const std::size_t size = status_region_size(shape);
     CHECK(size % page == 0);
-    CHECK(size >= tap_counters_offset + std::size_t{shape.max_taps} * shape.worker_count * 32);
-    CHECK(size - page < tap_counters_offset + std::size_t{shape.max_taps} * shape.worker_count * 32);
+    CHECK(size >= tap_counters_offset + std::size_t{shape.max_taps} * shape.worker_count * 64);
+    CHECK(size - page < tap_counters_offset + std::size_t{shape.max_taps} * shape.worker_count * 64);
 }
 
 TEST_CASE("region: each worker's counters are its own, and all are in the region", "[region]") {
