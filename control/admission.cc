@@ -1,5 +1,7 @@
 #include "control/admission.h"
 
+#include "control/conditions.h"
+
 #include <algorithm>
 #include <span>
 #include <string_view>
@@ -33,22 +35,19 @@ bool has_route(const lib::Config& config, const lib::IpAddress& address) {
 }
 
 /// What would be accepted and then not done.
-std::optional<std::unexpected<Failure>> unsupported(const Request& request, const AddRequest& add) {
+std::optional<std::unexpected<Failure>> unsupported(const Request& request, const AddRequest& add,
+                                                    const lib::SourceConfig& source) {
     if (add.action != lib::dtcp::Action::copy) {
-        return refuse(request, Code::not_implemented, Name::action, "an action that the source may not use");
+        const auto action = add.action == lib::dtcp::Action::redirect ? lib::PrivilegedAction::redirect
+                                                                      : lib::PrivilegedAction::block;
+        const bool allowed = std::ranges::find(source.actions, action) != source.actions.end();
+        return refuse(request, Code::not_implemented, Name::action,
+                      allowed ? "an action that the dataplane does not know yet"
+                              : "an action that the source may not use");
     }
-    if (add.timeouts.packets.value_or(0) != 0) {
-        return refuse(request, Code::not_implemented, Name::timeout_packets, "a limit in packets");
-    }
-    if (add.timeouts.bytes.value_or(0) != 0) {
-        return refuse(request, Code::not_implemented, Name::timeout_bytes, "a limit in bytes");
-    }
-    for (const Name name : {Name::jtap_vrf_name, Name::jtap_input_interface, Name::jtap_output_interface,
-                            Name::jtap_filter_family, Name::md_intercept_id, Name::interface_id,
-                            Name::user_name, Name::act_sess_id, Name::ip_addr}) {
-        if (request.find(name) != nullptr) {
-            return refuse(request, Code::not_implemented, name, "a parameter that is not supported yet");
-        }
+    if (add.intercept_id) {
+        return refuse(request, Code::not_implemented, Name::md_intercept_id,
+                      "a parameter that is not supported yet");
     }
     return std::nullopt;
 }
@@ -95,15 +94,11 @@ std::expected<lib::TapDestination, Failure> place(const Request& request, const 
     return destination;
 }
 
-std::optional<std::uint32_t> not_zero(const std::optional<std::uint32_t>& seconds) {
-    return seconds.value_or(0) == 0 ? std::nullopt : seconds;
-}
-
 }  // namespace
 
 std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, const lib::Config& config,
                                       const lib::SourceConfig& source) {
-    if (auto failure = unsupported(request, add)) {
+    if (auto failure = unsupported(request, add, source)) {
         return std::move(*failure);
     }
     TapPlan plan;
@@ -116,16 +111,26 @@ std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, co
         plan.destinations.push_back(*destination);
         text.cdests.push_back(std::move(cdest.id));
     }
+    auto criteria = conditions(request, add, config);
+    if (!criteria) {
+        return std::unexpected{std::move(criteria.error())};
+    }
+    plan.criteria = std::move(*criteria);
+    if (!add.is_static) {
+        plan.timeouts = add.timeouts;
+    }
+    for (const auto& [given, name] : {std::pair{add.timeouts.packets, Name::timeout_packets},
+                                      std::pair{add.timeouts.bytes, Name::timeout_bytes}}) {
+        if (plan.criteria.size() > 1 && given.value_or(0) != 0) {
+            return refuse(request, Code::not_implemented, name, "a limit over both directions of X-IP-Addr");
+        }
+    }
     text.cdest_ids = std::move(add.cdest_ids);
+    text.given_filter = std::move(add.given_filter);
     text.given = std::move(add.given);
-    plan.criterion = std::move(add.criterion);
     plan.text = std::make_shared<const TapText>(std::move(text));
     plan.is_static = add.is_static;
     plan.send_async = add.send_async;
-    if (!add.is_static) {
-        plan.idle = not_zero(add.timeouts.idle);
-        plan.total = not_zero(add.timeouts.total);
-    }
     return plan;
 }
 

@@ -9,10 +9,8 @@
 #include "lib/dtcp/add.h"
 #include "lib/records.h"
 
-#include <cstdint>
 #include <expected>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,22 +20,22 @@ namespace flowtap::control {
 struct TapText {
     std::string cdest_ids;            ///< as given
     std::vector<std::string> cdests;  ///< unescaped, one each
+    std::string given_filter;         ///< AddRequest::given_filter
     std::string given;                ///< AddRequest::given
 };
 
 /// A tap as it is to be installed.
 struct TapPlan {
-    lib::Criterion criterion;
+    std::vector<lib::Criterion> criteria;  ///< one or two, as conditions() gives them
     std::vector<lib::TapDestination> destinations;
     std::shared_ptr<const TapText> text;
     bool is_static = false;
     bool send_async = false;
-    std::optional<std::uint32_t> idle;   ///< seconds, not 0
-    std::optional<std::uint32_t> total;  ///< seconds, not 0
+    lib::dtcp::Timeouts timeouts;  ///< none of a static tap
 };
 
-/// 430, 501 or 901 with the offending line. What this version does not enforce (limits in packets and bytes,
-/// interfaces, VRFs, layer 2, intercept IDs, triggers, actions but Copy) is 501, never silently accepted.
+/// 430, 432, 501 or 901 with the offending line. What this version does not enforce (intercept IDs, actions
+/// but Copy, limits in packets and bytes of a tap with two criteria) is 501, never silently accepted.
 std::expected<TapPlan, lib::dtcp::Failure> admit(const lib::dtcp::Request& request, lib::dtcp::AddRequest add,
                                                  const lib::Config& config, const lib::SourceConfig& source);
 

@@ -286,6 +286,7 @@ void DataplaneLink::complete(const lib::CompletionRecord& record) {
             phase_ = Phase::ready;
             return;
         case lib::CompletionKind::tap_over:
+            tasking.tap_over(lib::TapSlot{record.slot}, lib::TapId{record.id}, Now::read());
             return;
         case lib::CompletionKind::lease_low:
             if (const auto need =

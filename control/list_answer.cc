@@ -1,5 +1,6 @@
 #include "control/list_answer.h"
 
+#include "control/terms.h"
 #include "lib/address.h"
 
 #include <algorithm>
@@ -11,16 +12,11 @@ namespace flowtap::control {
 
 namespace {
 
-/// Acknowledged, and not over.
-bool visible(const Tap& tap) {
-    return tap.state == TapState::live || tap.state == TapState::deleting;
-}
-
 std::vector<const Tap*> select(const TapTable& taps, SourceIndex source,
                                const lib::dtcp::ListRequest& request) {
     std::vector<const Tap*> selected;
     const auto take = [&](const Tap* tap) {
-        if (visible(*tap)) {
+        if (tap->exists()) {
             selected.push_back(tap);
         }
     };
@@ -37,29 +33,22 @@ std::vector<const Tap*> select(const TapTable& taps, SourceIndex source,
     return selected;
 }
 
-/// Whole seconds left, rounded up: 0 only when nothing is left.
-std::uint32_t left(std::uint64_t from, std::uint32_t seconds, std::uint64_t now) {
-    const std::uint64_t end = from + seconds * nanoseconds_per_second;
-    return end <= now ? 0
-                      : static_cast<std::uint32_t>((end - now + nanoseconds_per_second - 1) /
-                                                   nanoseconds_per_second);
-}
-
 lib::dtcp::ListStatistics statistics_of(const Tasking& tasking, const Tap& tap, Now now) {
     const auto totals = tasking.totals(tap);
     lib::dtcp::ListStatistics statistics;
     statistics.matching_packets = totals.matched_packets;
     statistics.matching_bytes = totals.matched_bytes;
     statistics.average_bandwidth = tasking.bandwidth(tap, totals, now);
-    if (tap.plan.idle) {
-        const bool active_since = totals.matched_packets !=
-                                  tap.statistics.before.matched_packets + tap.statistics.seen.matched_packets;
-        statistics.remaining_idle =
-            left(active_since ? now.boot : tap.statistics.active, *tap.plan.idle, now.boot);
-    }
-    if (tap.plan.total) {
-        statistics.remaining_total = left(tap.added_boot, *tap.plan.total, now.boot);
-    }
+    const bool active_since =
+        totals.matched_packets != tap.statistics.before.matched_packets + tap.statistics.seen.matched_packets;
+    const auto left = remaining(tap.terms, active_since ? now.boot : tap.statistics.active, totals, now.boot);
+    statistics.remaining_idle = left.idle;
+    statistics.remaining_total = left.total;
+    statistics.remaining_packets = left.packets;
+    statistics.remaining_bytes = left.bytes;
+    statistics.num_refresh = tap.terms.refreshes;
+    statistics.last_refresh =
+        Now::timestamp_of(tap.terms.refreshes == 0 ? tap.added_utc : tap.terms.refreshed_utc);
     return statistics;
 }
 
@@ -72,11 +61,9 @@ ListAnswer::ListAnswer(const Tasking& tasking, Source& source, const lib::dtcp::
       items_{[&] {
           std::vector<Item> items;
           for (const Tap* const tap : select(tasking.taps(), source.index, request)) {
-              Item item{tap->plan.text,
-                        static_cast<std::uint64_t>(tap->id),
-                        tap->added_utc,
-                        tap->csource_address,
-                        {}};
+              Item item{tap->plan.text,        static_cast<std::uint64_t>(tap->id),
+                        tap->added_utc,        tap->csource_address,
+                        specified(tap->terms), {}};
               if (request.statistics) {
                   item.statistics = statistics_of(tasking, *tap, now);
               }
@@ -96,6 +83,8 @@ bool ListAnswer::advance() {
             item.id, source_->config->name, address, item.text->cdest_ids, Now::timestamp_of(item.added_utc),
             {},      item.statistics};
         if (criteria_) {
+            entry.given_filter = item.text->given_filter;
+            entry.specified = item.specified;
             entry.given = item.text->given;
         }
         writer_.add(entry);

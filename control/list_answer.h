@@ -32,6 +32,7 @@ class ListAnswer {
         std::uint64_t id = 0;
         std::int64_t added_utc = 0;
         lib::IpAddress csource_address;
+        lib::dtcp::Timeouts specified;
         std::optional<lib::dtcp::ListStatistics> statistics;
     };
 

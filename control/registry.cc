@@ -53,6 +53,7 @@ Checksum checksum_of(const EntryHead& head) {
     sum.add(std::as_bytes(std::span(&head.added_boot, 1)));
     sum.add(std::as_bytes(std::span(&head.message_size, 1)));
     sum.add(std::as_bytes(std::span(&head.family, 1)));
+    sum.add(std::as_bytes(std::span(&head.second_slot, 1)));
     sum.add(std::as_bytes(std::span(head.csource_address)));
     return sum;
 }
@@ -242,6 +243,8 @@ std::expected<void, std::string> Registry::add(const RegistryEntry& entry) {
             fresh.family = static_cast<std::uint8_t>(entry.csource_address.family);
             fresh.csource_address = entry.csource_address.bytes;
             fresh.statistics[0].active = entry.added_boot;
+            fresh.second_slot = entry.second ? static_cast<std::uint32_t>(*entry.second) : no_slot;
+            fresh.terms[0] = {entry.terms, 0};
             auto sum = checksum_of(fresh);
             sum.add(std::as_bytes(std::span(entry.message)));
             fresh.checksum = sum.value();
@@ -346,6 +349,19 @@ void Registry::recover() {
             ++damaged_;
             continue;
         }
+        // A change of terms that was not committed must not come into force with the next one.
+        auto& records = head(chain->front()).terms;
+        const auto generation = header().terms_generation.load(std::memory_order_acquire);
+        for (auto& record : records) {
+            if (record.generation > generation) {
+                record.generation = TermsRecord::none;
+            }
+        }
+        if (records[0].generation == TermsRecord::none && records[1].generation == TermsRecord::none) {
+            slot_word(slot).store(0, std::memory_order_release);
+            ++damaged_;
+            continue;
+        }
         for (const auto index : *chain) {
             taken[index] = true;
             end = std::max(end, index + 1);
@@ -367,8 +383,12 @@ std::optional<RegistryEntry> Registry::read(lib::TapSlot slot) const {
         return std::nullopt;
     }
     auto index = static_cast<std::uint32_t>(slot_word(number).load(std::memory_order_acquire) - 1);
-    const auto& stored = head(index);
+    auto& stored = head(index);
     RegistryEntry entry{slot, lib::TapId{stored.id}, stored.added_utc, stored.added_boot, {}, {}};
+    entry.terms = terms_in_force(stored).terms;
+    if (stored.second_slot != no_slot) {
+        entry.second = lib::TapSlot{stored.second_slot};
+    }
     entry.csource_address = {stored.family == 6 ? lib::Family::ipv6 : lib::Family::ipv4,
                              stored.csource_address};
     std::size_t left = stored.message_size;
@@ -393,15 +413,42 @@ std::vector<lib::TapSlot> Registry::slots() const {
     return slots;
 }
 
-TapStatistics Registry::statistics(lib::TapSlot slot) const {
+EntryHead& Registry::entry_at(lib::TapSlot slot) const {
     const auto word = slot_word(static_cast<std::uint32_t>(slot)).load(std::memory_order_acquire);
-    const auto& entry = head(static_cast<std::uint32_t>(word - 1));
+    return head(static_cast<std::uint32_t>(word - 1));
+}
+
+TermsRecord& Registry::terms_in_force(EntryHead& entry) const {
+    const auto committed = header().terms_generation.load(std::memory_order_acquire);
+    auto& [first, second] = entry.terms;
+    if (first.generation > committed) {
+        return second;
+    }
+    return second.generation <= committed && second.generation > first.generation ? second : first;
+}
+
+void Registry::set_terms(std::span<const TermsChange> changes) {
+    const auto next = header().terms_generation.load(std::memory_order_relaxed) + 1;
+    for (const auto& change : changes) {
+        auto& entry = entry_at(change.slot);
+        auto& in_force = terms_in_force(entry);
+        auto& other = &in_force == entry.terms.data() ? entry.terms[1] : entry.terms[0];
+        other.generation = TermsRecord::none;
+        in_order();
+        other.terms = change.terms;
+        in_order();
+        other.generation = next;
+    }
+    header().terms_generation.store(next, std::memory_order_release);
+}
+
+TapStatistics Registry::statistics(lib::TapSlot slot) const {
+    const auto& entry = entry_at(slot);
     return entry.statistics[entry.current.load(std::memory_order_acquire) & 1];
 }
 
 void Registry::set_statistics(lib::TapSlot slot, const TapStatistics& statistics) {
-    const auto word = slot_word(static_cast<std::uint32_t>(slot)).load(std::memory_order_acquire);
-    auto& entry = head(static_cast<std::uint32_t>(word - 1));
+    auto& entry = entry_at(slot);
     const std::uint64_t other = (entry.current.load(std::memory_order_relaxed) & 1) ^ 1;
     in_order();
     entry.statistics[other] = statistics;

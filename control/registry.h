@@ -5,9 +5,10 @@
 // done for all or for none: a list of removals is committed by its length, and finished by whoever comes
 // next. (Death of the machine is no case: taps are not to survive that.)
 //
-// What an entry holds is the ADD as it was received and what cannot be had from it again: ID, slot, times,
-// the client's address, statistics. No key is in it. It is shared memory that others may have written to, so
-// adopt() believes no index, length or link in it, and its caller checks each message's signature again.
+// What an entry holds is the ADD as it was received and what cannot be had from it again: ID, slots, times,
+// the client's address, statistics, the terms that later requests gave it. No key is in it. It is shared
+// memory that others may have written to, so adopt() believes no index, length or link in it, and its caller
+// checks each message's signature again.
 //
 // Thread safety: one thread. Free blocks are known to the object only, and found again by adopt().
 #pragma once
@@ -26,6 +27,11 @@
 
 namespace flowtap::control {
 
+struct TermsChange {
+    lib::TapSlot slot{};
+    TapTerms terms;
+};
+
 /// One tap, without statistics.
 struct RegistryEntry {
     lib::TapSlot slot{};
@@ -34,6 +40,8 @@ struct RegistryEntry {
     std::uint64_t added_boot = 0;  ///< CLOCK_BOOTTIME, ns
     lib::IpAddress csource_address;
     std::string message;  ///< the ADD, byte for byte
+    TapTerms terms{};
+    std::optional<lib::TapSlot> second{};  ///< the other slot of a tap that takes two: no entry of its own
 };
 
 class Registry {
@@ -71,6 +79,9 @@ class Registry {
     /// All of it takes effect at once.
     void set_statistics(lib::TapSlot slot, const TapStatistics& statistics);
 
+    /// The terms of all of them or, when the process dies on the way, of none. The slots must be used.
+    void set_terms(std::span<const TermsChange> changes);
+
     /// The witness against a lease record that was rolled back: what each SA slot was given last.
     void set_grant(lib::SaSlot slot, const SaGrant& grant);
     SaGrant grant(lib::SaSlot slot) const;
@@ -85,6 +96,8 @@ class Registry {
     std::uint32_t* removal_list() const;
     std::byte* block(std::uint32_t index) const;
     EntryHead& head(std::uint32_t index) const;
+    EntryHead& entry_at(lib::TapSlot slot) const;
+    TermsRecord& terms_in_force(EntryHead& entry) const;
     bool used(std::uint32_t slot) const;
 
     /// The entry's blocks in order, when the entry is what a writer of this version leaves.

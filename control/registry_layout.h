@@ -19,7 +19,7 @@
 namespace flowtap::control {
 
 inline constexpr std::uint64_t registry_magic = 0x7379'7261'7465'7266;
-inline constexpr std::uint32_t registry_version = 1;
+inline constexpr std::uint32_t registry_version = 2;
 
 using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free);
@@ -30,6 +30,7 @@ struct TapTotals {
     std::uint64_t matched_bytes = 0;
     std::uint64_t copies_sent = 0;
     std::uint64_t copies_dropped = 0;
+    std::uint64_t dropped_bytes = 0;
 
     bool operator==(const TapTotals&) const = default;
 };
@@ -43,6 +44,31 @@ struct TapStatistics {
     std::uint64_t active = 0;  ///< CLOCK_BOOTTIME, ns: when a match was noticed last, or the tap was added
 
     bool operator==(const TapStatistics&) const = default;
+};
+
+/// How long a tap lasts and what it leaves out: as its ADD said, or REFRESH, ENABLE and DISABLE since.
+struct TapTerms {
+    std::uint32_t idle = 0;         ///< seconds; 0 here and below: no such timeout
+    std::uint32_t total = 0;        ///< seconds
+    std::uint64_t idle_from = 0;    ///< CLOCK_BOOTTIME, ns: idleness counts from here, or from the last match
+    std::uint64_t total_from = 0;   ///< CLOCK_BOOTTIME, ns
+    std::uint64_t packets = 0;      ///< as it was specified
+    std::uint64_t bytes = 0;        ///< as it was specified, layer 3
+    std::uint64_t packets_end = 0;  ///< it is over at so many of TapTotals::matched_packets
+    std::uint64_t bytes_end = 0;    ///< and of matched_bytes
+    std::uint64_t suppressed = 0;   ///< as TapService::suppressed
+    std::uint64_t refreshes = 0;
+    std::int64_t refreshed_utc = 0;  ///< ns since 1970: the last REFRESH
+
+    bool operator==(const TapTerms&) const = default;
+};
+
+/// Two a tap. The one with the highest generation counts that is not beyond RegistryHeader::terms_generation:
+/// so the terms of many taps change with one store.
+struct TermsRecord {
+    static constexpr std::uint64_t none = UINT64_MAX;
+    TapTerms terms;
+    std::uint64_t generation = none;
 };
 
 /// What an SA slot of the dataplane was given last.
@@ -68,11 +94,13 @@ struct RegistryHeader {
     std::uint64_t size = 0;
     alignas(
         64) Word removals;  ///< length of the list of removals; not 0: they are decided, and to be finished
+    alignas(64) Word terms_generation;
     alignas(64) std::array<GrantRecord, lib::max_sas> grants;
 };
 
 inline constexpr std::size_t block_size = 1024;
 inline constexpr std::uint32_t no_block = 0xffff'ffff;
+inline constexpr std::uint32_t no_slot = 0xffff'ffff;
 
 /// At the head of an entry's first block; the message follows, and goes on in the chain's other blocks.
 struct EntryHead {
@@ -83,11 +111,13 @@ struct EntryHead {
     std::uint64_t added_boot = 0;  ///< CLOCK_BOOTTIME, ns
     std::uint64_t checksum = 0;    ///< over the fields above but next, the source address and the message
     std::uint32_t message_size = 0;
-    std::uint8_t family = 0;  ///< of csource_address: 4 or 6
-    std::array<std::uint8_t, 3> reserved{};
+    std::uint32_t second_slot = no_slot;  ///< of a tap that takes two
     std::array<std::uint8_t, 16> csource_address{};
+    std::uint8_t family = 0;  ///< of csource_address: 4 or 6
+    std::array<std::uint8_t, 7> reserved{};
     std::array<TapStatistics, 2> statistics{};
     Word current;  ///< which of the two statistics counts (bit 0)
+    std::array<TermsRecord, 2> terms{};
 };
 
 struct BlockHead {
@@ -97,7 +127,7 @@ struct BlockHead {
 
 inline constexpr std::size_t first_capacity = block_size - sizeof(EntryHead);
 inline constexpr std::size_t next_capacity = block_size - sizeof(BlockHead);
-static_assert(sizeof(EntryHead) <= 256 + 64 && std::is_standard_layout_v<EntryHead>);
+static_assert(sizeof(EntryHead) <= 456 && std::is_standard_layout_v<EntryHead>);
 
 /// Where everything is.
 struct RegistryGeometry {

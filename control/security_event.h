@@ -17,6 +17,8 @@ enum class SecurityReason : std::uint8_t {
     no_signature,        ///< 497
     bad_signature,       ///< 497
     message_too_long,    ///< a stream that cannot be split into messages any more
+    bad_sequence,        ///< 498
+    failing_again,       ///< authentication fails again and again on a session, which is delayed now
     client_not_reading,  ///< dropped: its answers were not read
     taps_not_restored,   ///< entries of the registry that are no authentic taps of this configuration
 };
@@ -33,6 +35,10 @@ constexpr std::string_view to_string(SecurityReason reason) {
             return "authentication failed: wrong signature";
         case SecurityReason::message_too_long:
             return "message too long";
+        case SecurityReason::bad_sequence:
+            return "wrong sequence number";
+        case SecurityReason::failing_again:
+            return "authentication fails repeatedly: the session is delayed";
         case SecurityReason::client_not_reading:
             return "client dropped: it does not read";
         case SecurityReason::taps_not_restored:

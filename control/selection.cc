@@ -11,10 +11,6 @@ using lib::dtcp::CriteriaIds;
 using lib::dtcp::Failure;
 using lib::dtcp::IdTerm;
 
-bool exists(const Tap* tap) {
-    return tap != nullptr && (tap->state == TapState::live || tap->state == TapState::deleting);
-}
-
 std::expected<std::vector<Tap*>, Failure> by_ids(TapTable& taps, SourceIndex source, const CriteriaIds& ids) {
     std::vector<Tap*> found;
     bool all_single = true;
@@ -23,7 +19,7 @@ std::expected<std::vector<Tap*>, Failure> by_ids(TapTable& taps, SourceIndex sou
             all_single = false;
         } else if (!term.negated) {
             Tap* const tap = taps.find(source, term.first);
-            if (!exists(tap)) {
+            if (tap == nullptr || !tap->exists()) {
                 return std::unexpected{Failure{lib::dtcp::Code::unknown_criteria_id, ids.line,
                                                "a Criteria-ID that does not exist"}};
             }
@@ -49,13 +45,13 @@ std::expected<std::vector<Tap*>, Failure> by_ids(TapTable& taps, SourceIndex sou
 
 }  // namespace
 
-std::expected<Selection, Failure> select_for_removal(TapTable& taps, SourceIndex source,
-                                                     const lib::dtcp::DeleteRequest& request) {
+std::expected<Selection, Failure> select_taps(TapTable& taps, SourceIndex source,
+                                              const lib::dtcp::Selector& selector, bool including_static) {
     std::vector<Tap*> candidates;
-    if (const auto* const cdest = std::get_if<lib::dtcp::CdestId>(&request.selector)) {
+    if (const auto* const cdest = std::get_if<lib::dtcp::CdestId>(&selector)) {
         candidates = taps.with_cdest(source, cdest->id);
     } else {
-        auto found = by_ids(taps, source, std::get<CriteriaIds>(request.selector));
+        auto found = by_ids(taps, source, std::get<CriteriaIds>(selector));
         if (!found) {
             return std::unexpected{std::move(found.error())};
         }
@@ -63,10 +59,10 @@ std::expected<Selection, Failure> select_for_removal(TapTable& taps, SourceIndex
     }
     Selection selection;
     for (Tap* const tap : candidates) {
-        if (!exists(tap) || (tap->plan.is_static && !request.including_static)) {
+        if (!tap->exists() || (tap->plan.is_static && !including_static)) {
             continue;
         }
-        selection.busy = selection.busy || tap->state == TapState::deleting;
+        selection.busy = selection.busy || tap->busy();
         selection.taps.push_back(tap);
     }
     return selection;

@@ -1,7 +1,5 @@
 #include "control/service.h"
 
-#include "control/admission.h"
-#include "control/selection.h"
 #include "lib/dtcp/escape.h"
 #include "lib/dtcp/response.h"
 
@@ -19,14 +17,15 @@ using lib::dtcp::Method;
 using lib::dtcp::Name;
 using lib::dtcp::Request;
 
-bool needs_taps(Method method) {
-    return method == Method::add || method == Method::delete_ || method == Method::list;
-}
+/// Sequence numbers grow by this much at most (dtcp.md section 3, the positive window).
+constexpr std::uint64_t sequence_window = 256;
+/// Only a number whose top byte is all ones may be followed by one that has wrapped past zero.
+constexpr std::uint64_t last_before_wrap = std::uint64_t{0xff} << 56;
 
 }  // namespace
 
 Service::Service(const lib::Config& config, Sources& sources, CriteriaIds& ids, Tasking& tasking)
-    : config_{config}, sources_{sources}, ids_{ids}, tasking_{tasking} {}
+    : config_{config}, sources_{sources}, ids_{ids}, tasking_{tasking}, paces_(sources.size()) {}
 
 SessionId Service::open(Peer peer) {
     const auto id = SessionId{next_session_++};
@@ -47,6 +46,7 @@ void Service::receive(SessionId id, std::string_view bytes, Now now) {
         return;
     }
     session.input.append(bytes);
+    session.heard = now.boot;
     process(id, session, now);
 }
 
@@ -58,8 +58,8 @@ void Service::end_input(SessionId id, Now now) {
 
 bool Service::wants_input(SessionId id) const {
     const auto& session = sessions_.at(id);
-    return !session.closing && !session.dropped && !session.input_ended && session.blocked.empty() &&
-           session.input.empty() && session.unsent() <= Session::output_limit &&
+    return !session.closing && !session.dropped && !session.input_ended && !session.paused_until &&
+           session.blocked.empty() && session.input.empty() && session.unsent() <= Session::output_limit &&
            session.answers.size() < Session::answer_limit;
 }
 
@@ -90,7 +90,7 @@ bool Service::finished(SessionId id) const {
 
 void Service::process(SessionId id, Session& session, Now now) {
     touched_.insert(id);
-    while (!session.closing && !session.dropped) {
+    while (!session.closing && !session.dropped && !session.paused_until) {
         if (session.unsent() > Session::output_limit || session.answers.size() >= Session::answer_limit) {
             break;
         }
@@ -100,7 +100,8 @@ void Service::process(SessionId id, Session& session, Now now) {
                 session.blocked = raw;
                 break;
             }
-            session.blocked_since = 0;
+            session.accepted = false;
+            session.delayed = false;
             continue;
         }
         std::string_view rest = std::string_view{session.input}.substr(session.input_used);
@@ -115,9 +116,9 @@ void Service::process(SessionId id, Session& session, Now now) {
         }
         if (handle(id, session, **message, now) == Progress::blocked) {
             session.blocked = **message;
-            session.blocked_since = now.boot;
             break;
         }
+        session.accepted = false;
     }
     if (session.closing || session.dropped || session.input_used == session.input.size()) {
         session.input.clear();
@@ -162,20 +163,87 @@ Source* Service::authenticate(Session& session, const Request& request) {
     return source;
 }
 
+/// Silently to the client: what it sends next is read later.
+void Service::failed_to_authenticate(Session& session, Now now) {
+    if (++session.failures < Session::failures_allowed) {
+        return;
+    }
+    const unsigned doublings = std::min(session.failures - Session::failures_allowed, 5U);
+    session.paused_until = now.boot + std::min(nanoseconds_per_second << doublings, Session::longest_pause);
+    counters_.add(ServiceCounter::delayed_failures);
+    if (session.failures == Session::failures_allowed) {
+        report(SecurityReason::failing_again, session, session.last_source);
+    }
+}
+
+/// Within one session, as ssh-sequence = "session" wants it.
+bool Service::in_sequence(Session& session, const Source& source, std::optional<std::uint64_t> seq) {
+    if (source.config->ssh_sequence == lib::SshSequence::none) {
+        return true;
+    }
+    if (!seq) {
+        return false;
+    }
+    const auto [last, first_of_session] = session.sequence.emplace(source.index, *seq);
+    if (first_of_session) {
+        return true;
+    }
+    const std::uint64_t step = *seq - last->second;  // modulo 2^64
+    const bool wraps = *seq < last->second;
+    if (step == 0 || step > sequence_window || (wraps && last->second < last_before_wrap)) {
+        return false;
+    }
+    last->second = *seq;
+    return true;
+}
+
 bool Service::must_wait(const Session& session, Method method) const {
-    return (method == Method::add && session.removals != 0) ||
-           (method == Method::delete_ && session.additions != 0) ||
-           (method == Method::list && session.additions + session.removals != 0);
+    const auto all = session.additions + session.removals + session.updates;
+    switch (method) {
+        case Method::add:
+            return all != session.additions;
+        case Method::delete_:
+            return all != session.removals;
+        case Method::refresh:
+        case Method::enable:
+        case Method::disable:
+            return all != session.updates;
+        case Method::list:
+            return all != 0;
+        case Method::noop:
+        case Method::unknown:
+            break;
+    }
+    return false;
 }
 
 Service::Progress Service::handle(SessionId id, Session& session, std::string_view raw, Now now) {
     const auto request = lib::dtcp::parse_request(raw);
-    const bool first_look = session.blocked_since == 0;
     Source* const source = authenticate(session, request);
     if (source == nullptr) {
+        failed_to_authenticate(session, now);
         return Progress::done;
     }
+    session.failures = 0;
     const auto envelope = lib::dtcp::parse_envelope(request);
+    if (!session.accepted) {
+        auto& pace = paces_[static_cast<std::size_t>(source->index)];
+        if (!pace.take(source->config->requests_per_second, now.boot)) {
+            if (!std::exchange(session.delayed, true)) {
+                counters_.add(ServiceCounter::delayed_pace);
+            }
+            return Progress::blocked;
+        }
+        if (!in_sequence(session, *source, envelope ? std::optional{envelope->seq} : std::nullopt)) {
+            report(SecurityReason::bad_sequence, session, source);
+            counters_.add(ServiceCounter::rejected_sequence);
+            return Progress::done;
+        }
+        session.accepted = true;
+        session.accepted_at = now.boot;
+        counters_.add(ServiceCounter::requests);
+        counters_.add(ServiceCounter::parameters_ignored, request.ignored());
+    }
     const Context context{session,
                           request,
                           raw,
@@ -183,10 +251,6 @@ Service::Progress Service::handle(SessionId id, Session& session, std::string_vi
                           lib::dtcp::reply_version(request.version()),
                           envelope ? envelope->seq : 0,
                           now};
-    if (first_look) {
-        counters_.add(ServiceCounter::requests);
-        counters_.add(ServiceCounter::parameters_ignored, request.ignored());
-    }
     session.last_source = source;
     if (request.failure() || !envelope) {
         const auto& failure = request.failure() ? *request.failure() : envelope.error();
@@ -196,118 +260,7 @@ Service::Progress Service::handle(SessionId id, Session& session, std::string_vi
                false);
         return Progress::done;
     }
-    const Method method = request.method();
-    if (must_wait(session, method)) {
-        return Progress::blocked;
-    }
-    if (needs_taps(method) && !tasking_.started()) {
-        // The dataplane may hold taps of an earlier process: until it has been asked, nothing can be said.
-        if (first_look || session.blocked_since + Tasking::patience > now.boot) {
-            return Progress::blocked;
-        }
-        fail(context, {Code::internal_error, {}, "the dataplane is away"});
-        return Progress::done;
-    }
-    switch (method) {
-        case Method::add:
-            add(id, context);
-            return Progress::done;
-        case Method::delete_:
-            return remove(id, context);
-        case Method::list:
-            return list(context);
-        case Method::noop: {
-            const auto noop = lib::dtcp::parse_noop(request);
-            if (!noop) {
-                fail(context, noop.error());
-            } else {
-                if (noop->send_async) {
-                    noops_.push_back({source->index});
-                }
-                answer(session,
-                       lib::dtcp::noop_response(context.version, context.seq, now.timestamp(), source->key),
-                       true);
-            }
-            return Progress::done;
-        }
-        case Method::refresh:
-        case Method::enable:
-        case Method::disable:
-        case Method::unknown:
-            break;
-    }
-    fail(context,
-         {Code::not_implemented, std::string{request.request_line()}, "a method that is not supported yet"});
-    return Progress::done;
-}
-
-void Service::add(SessionId id, const Context& context) {
-    auto parsed = lib::dtcp::parse_add(context.request);
-    if (!parsed) {
-        fail(context, parsed.error());
-        return;
-    }
-    auto plan = admit(context.request, std::move(*parsed), config_, *context.source.config);
-    if (!plan) {
-        fail(context, plan.error());
-        return;
-    }
-    if (tasking_.taps().of(context.source.index).size() >= context.source.config->max_criteria) {
-        fail(context, {Code::too_many_criteria, {}, "the source's max-criteria"});
-        return;
-    }
-    const auto tap = ids_.take();
-    if (!tap) {
-        fail(context, {Code::internal_error, {}, "no Criteria-ID could be recorded"});
-        return;
-    }
-    const auto operation = tasking_.add({*tap, context.source.index, std::move(*plan),
-                                         std::string{context.raw}, context.session.peer.address},
-                                        context.now);
-    if (!operation) {
-        fail(context, {operation.error(), {}, "no room"});
-        return;
-    }
-    wait_for(id, context.session, {*operation, Method::add, context.version, context.seq, &context.source});
-}
-
-Service::Progress Service::remove(SessionId id, const Context& context) {
-    const auto parsed = lib::dtcp::parse_delete(context.request);
-    if (!parsed) {
-        fail(context, parsed.error());
-        return Progress::done;
-    }
-    const auto selection = select_for_removal(tasking_.taps(), context.source.index, *parsed);
-    if (!selection) {
-        fail(context, selection.error());
-        return Progress::done;
-    }
-    if (selection->busy) {
-        return Progress::blocked;
-    }
-    if (selection->taps.empty()) {
-        answer(context.session,
-               lib::dtcp::count_response(context.version, context.seq, 0, context.now.timestamp(),
-                                         context.source.key),
-               true);
-        return Progress::done;
-    }
-    const auto operation = tasking_.remove(selection->taps, context.now);
-    wait_for(id, context.session,
-             {operation, Method::delete_, context.version, context.seq, &context.source});
-    return Progress::done;
-}
-
-Service::Progress Service::list(const Context& context) {
-    const auto parsed = lib::dtcp::parse_list(context.request);
-    if (!parsed) {
-        fail(context, parsed.error());
-        return Progress::done;
-    }
-    context.session.answers.emplace_back(std::make_unique<ListAnswer>(
-        tasking_, context.source, *parsed, context.version, context.seq, context.now));
-    counters_.add(ServiceCounter::answers_ok);
-    return Progress::done;
+    return execute(id, context);
 }
 
 void Service::fail(const Context& context, const Failure& failure) {
@@ -324,8 +277,14 @@ void Service::answer(Session& session, std::string text, bool ok) {
 
 void Service::wait_for(SessionId id, Session& session, const ChangeAnswer& change) {
     session.answers.emplace_back(change);
-    ++(change.method == Method::add ? session.additions : session.removals);
+    ++waiting_changes(session, change.method);
     waiting_.emplace(change.operation, id);
+}
+
+std::size_t& Service::waiting_changes(Session& session, Method method) {
+    return method == Method::add       ? session.additions
+           : method == Method::delete_ ? session.removals
+                                       : session.updates;
 }
 
 void Service::complete(const Outcome& outcome, Now now) {
@@ -346,7 +305,7 @@ void Service::complete(const Outcome& outcome, Now now) {
     });
     const auto change = std::get<ChangeAnswer>(*place);
     const bool adding = change.method == Method::add;
-    --(adding ? session.additions : session.removals);
+    --waiting_changes(session, change.method);
     counters_.add(ok ? ServiceCounter::answers_ok : ServiceCounter::answers_failed);
     if (!ok) {
         *place = lib::dtcp::failure_response(change.version, change.seq, {outcome.code, {}, "not done"},
@@ -356,7 +315,9 @@ void Service::complete(const Outcome& outcome, Now now) {
         *place = lib::dtcp::add_response(change.version, change.seq, outcome.value, now.timestamp(),
                                          change.source->key);
     } else {
-        counters_.add(ServiceCounter::taps_deleted, outcome.value);
+        counters_.add(
+            change.method == Method::delete_ ? ServiceCounter::taps_deleted : ServiceCounter::taps_changed,
+            outcome.value);
         *place = lib::dtcp::count_response(change.version, change.seq, outcome.value, now.timestamp(),
                                            change.source->key);
     }
@@ -416,22 +377,56 @@ void Service::flush(SessionId id, Session& session, Now now) {
     touched_.insert(id);
 }
 
+void Service::drop(SessionId id, Session& session) {
+    session.dropped = true;
+    session.output.clear();
+    session.output_sent = 0;
+    listing_.erase(id);
+    session.answers.clear();
+    report(SecurityReason::client_not_reading, session, session.last_source);
+    counters_.add(ServiceCounter::clients_dropped);
+    touched_.insert(id);
+}
+
+void Service::look_after(SessionId id, Session& session, Now now) {
+    const auto idle_timeout =
+        static_cast<std::uint64_t>(config_.ssh.idle_timeout * static_cast<double>(nanoseconds_per_second));
+    if (session.heard == 0) {
+        session.heard = now.boot;
+    }
+    if (session.dropped) {
+        return;
+    }
+    if (session.unsent() != 0 && session.progress + Session::stall_limit <= now.boot) {
+        drop(id, session);
+        return;
+    }
+    const bool quiet = session.answers.empty() && session.blocked.empty() && session.unsent() == 0;
+    if (idle_timeout != 0 && quiet && !session.paused_until && !session.closing &&
+        session.heard + idle_timeout <= now.boot) {
+        session.closing = true;
+        counters_.add(ServiceCounter::sessions_idle);
+        touched_.insert(id);
+        return;
+    }
+    const bool resumes = session.paused_until && *session.paused_until <= now.boot;
+    if (resumes) {
+        session.paused_until.reset();
+    }
+    if (resumes || !session.blocked.empty()) {
+        process(id, session, now);
+    }
+}
+
 void Service::tick(Now now) {
     for (auto& [id, session] : sessions_) {
-        if (!session.dropped && session.unsent() != 0 &&
-            session.progress + Session::stall_limit <= now.boot) {
-            session.dropped = true;
-            session.output.clear();
-            session.output_sent = 0;
-            listing_.erase(id);
-            session.answers.clear();
-            report(SecurityReason::client_not_reading, session, session.last_source);
-            counters_.add(ServiceCounter::clients_dropped);
-            touched_.insert(id);
-        } else if (!session.blocked.empty()) {
-            process(id, session, now);
-        }
+        look_after(id, session, now);
     }
+}
+
+std::size_t Service::suspects() const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        sessions_, [](const auto& entry) { return entry.second.failures >= Session::failures_allowed; }));
 }
 
 void Service::report(SecurityReason reason, const Session& session, const Source* source) {

@@ -4,12 +4,17 @@
 // Rules (dtcp.md): a message that is not authentic is never answered, whatever else is wrong with it. Answers
 // go out in the order of the requests. Requests of one kind run at once, of different kinds one after the
 // other: what an answer says includes all that the session asked before. What a session leaves unread is
-// bounded; a session that does not read is dropped, and others notice nothing of it.
+// bounded; a session that does not read is dropped, and others notice nothing of it. A session on which
+// authentication fails again and again, and a source that asks too fast, are read more slowly: nothing is
+// lost, and nothing is said.
+//
+// Sessions are in service.cc, the methods in service_requests.cc.
 //
 // Not thread-safe: one owner, who calls advance() after anything that may have moved an operation.
 #pragma once
 
 #include "control/criteria_ids.h"
+#include "control/pace.h"
 #include "control/security_event.h"
 #include "control/service_counters.h"
 #include "control/session.h"
@@ -63,6 +68,8 @@ class Service {
     /// For events that the service's owner finds.
     ServiceCounters& counters() { return counters_; }
     std::size_t sessions() const { return sessions_.size(); }
+    /// Sessions that are read slowly now, because authentication has failed on them repeatedly.
+    std::size_t suspects() const;
 
   private:
     /// What all steps of one request need.
@@ -80,14 +87,25 @@ class Service {
     void process(SessionId id, Session& session, Now now);
     Progress handle(SessionId id, Session& session, std::string_view raw, Now now);
     Source* authenticate(Session& session, const lib::dtcp::Request& request);
+    void failed_to_authenticate(Session& session, Now now);
+    bool in_sequence(Session& session, const Source& source, std::optional<std::uint64_t> seq);
+    Progress execute(SessionId id, const Context& context);
     bool must_wait(const Session& session, lib::dtcp::Method method) const;
     void add(SessionId id, const Context& context);
     Progress remove(SessionId id, const Context& context);
+    Progress refresh(SessionId id, const Context& context);
+    Progress set_policy(SessionId id, const Context& context);
     Progress list(const Context& context);
+    void noop(const Context& context);
+    void change(SessionId id, const Context& context, const std::vector<NewTerms>& changes);
+    void answer_count(const Context& context, std::uint64_t count);
     void fail(const Context& context, const lib::dtcp::Failure& failure);
     void refuse_stream(Session& session, Now now);
     void answer(Session& session, std::string text, bool ok);
     void wait_for(SessionId id, Session& session, const ChangeAnswer& change);
+    static std::size_t& waiting_changes(Session& session, lib::dtcp::Method method);
+    void drop(SessionId id, Session& session);
+    void look_after(SessionId id, Session& session, Now now);
     void complete(const Outcome& outcome, Now now);
     void flush(SessionId id, Session& session, Now now);
     void report(SecurityReason reason, const Session& session, const Source* source);
@@ -100,6 +118,7 @@ class Service {
     std::map<OperationId, SessionId> waiting_;  ///< sessions of the operations on their way
     std::set<SessionId> listing_;               ///< sessions whose first answer is being written
     std::set<SessionId> touched_;
+    std::vector<Pace> paces_;  ///< of each source
     std::vector<SecurityEvent> events_;
     std::vector<NoopEvent> noops_;
     ServiceCounters counters_;

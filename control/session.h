@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,7 +26,7 @@ struct Peer {
     lib::IpAddress address{lib::Family::ipv4, {127, 0, 0, 1}};
 };
 
-/// An addition or removal that the dataplane has not confirmed yet.
+/// A change of taps that the dataplane has not confirmed yet.
 struct ChangeAnswer {
     OperationId operation{};
     lib::dtcp::Method method = lib::dtcp::Method::add;
@@ -41,6 +42,10 @@ struct Session {
     /// A session is not read while it has more unsent output or more open requests than this.
     static constexpr std::size_t output_limit = std::size_t{1} << 20;
     static constexpr std::size_t answer_limit = 4096;
+    /// From so many messages in a row that are not authentic on, each is followed by a pause: a second, then
+    /// twice as long each time.
+    static constexpr unsigned failures_allowed = 3;
+    static constexpr std::uint64_t longest_pause = 32 * nanoseconds_per_second;
     /// A client that takes none of its output for as long is dropped.
     static constexpr std::uint64_t stall_limit = 30 * nanoseconds_per_second;
 
@@ -48,15 +53,22 @@ struct Session {
     lib::dtcp::Splitter splitter;
     std::string input;  ///< received, not split yet
     std::size_t input_used = 0;
-    std::string blocked;  ///< a message that waits for its turn; empty: none does
-    std::uint64_t blocked_since = 0;
+    std::string blocked;    ///< a message that waits for its turn; empty: none does
+    bool accepted = false;  ///< its sequence number was taken, and its source's pace allowed it
+    std::uint64_t accepted_at = 0;
     std::deque<Answer> answers;
     std::size_t additions = 0;  ///< ChangeAnswers in answers
     std::size_t removals = 0;
+    std::size_t updates = 0;
     std::string output;
     std::size_t output_sent = 0;
     std::uint64_t progress = 0;  ///< CLOCK_BOOTTIME: when output was taken last, or began to wait
     Source* last_source = nullptr;
+    std::map<SourceIndex, std::uint64_t> sequence;  ///< the last number, where the source's is enforced
+    std::uint64_t heard = 0;                        ///< CLOCK_BOOTTIME: when bytes came last
+    unsigned failures = 0;                          ///< messages in a row that were not authentic
+    std::optional<std::uint64_t> paused_until;      ///< CLOCK_BOOTTIME: nothing is read before
+    bool delayed = false;                           ///< the message that waits has been counted as delayed
     bool input_ended = false;
     bool closing = false;  ///< no more input is looked at
     bool dropped = false;  ///< no more output either

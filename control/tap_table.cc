@@ -1,27 +1,9 @@
 #include "control/tap_table.h"
 
-#include "control/clock.h"
-
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 namespace flowtap::control {
-
-std::uint64_t Tap::deadline() const {
-    std::uint64_t deadline = std::numeric_limits<std::uint64_t>::max();
-    if (plan.total) {
-        deadline = std::min(deadline, added_boot + *plan.total * nanoseconds_per_second);
-    }
-    if (plan.idle) {
-        deadline = std::min(deadline, statistics.active + *plan.idle * nanoseconds_per_second);
-    }
-    return deadline;
-}
-
-bool Tap::total_over(std::uint64_t boot) const {
-    return plan.total && added_boot + *plan.total * nanoseconds_per_second <= boot;
-}
 
 TapTable::TapTable(std::uint32_t max_taps, std::size_t sources) : by_slot_(max_taps), by_source_(sources) {}
 
@@ -68,6 +50,12 @@ std::vector<Tap*> TapTable::with_cdest(SourceIndex source, std::string_view cdes
         }
     }
     return taps;
+}
+
+std::size_t TapTable::cdests_with(SourceIndex source, std::span<const std::string> cdests) const {
+    const auto& mine = by_source_[static_cast<std::size_t>(source)].by_cdest;
+    const auto is_new = [&](const std::string& cdest) { return !mine.contains(cdest); };
+    return mine.size() + static_cast<std::size_t>(std::ranges::count_if(cdests, is_new));
 }
 
 }  // namespace flowtap::control

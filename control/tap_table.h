@@ -8,12 +8,15 @@
 #include "control/admission.h"
 #include "control/registry_layout.h"
 #include "control/sources.h"
+#include "control/tap_event.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +26,7 @@ namespace flowtap::control {
 enum class TapState : std::uint8_t {
     adding,    ///< in the registry, and not yet said to be live
     live,      ///< acknowledged
+    updating,  ///< new terms are on the way; those that it had are acknowledged until they are in force
     deleting,  ///< its removal is on the way; acknowledged until it is done
     over,      ///< a timeout has passed: nobody is told of it any more, its removal is on the way
 };
@@ -37,17 +41,26 @@ struct Tap {
     std::uint64_t added_boot = 0;  ///< CLOCK_BOOTTIME, ns
     lib::IpAddress csource_address;
     TapStatistics statistics;
+    TapTerms terms;
+    std::optional<TapTerms> next_terms;    ///< while updating
+    bool in_resync = false;                ///< a resync that is being written has next_terms
+    std::optional<lib::TapSlot> second{};  ///< where the plan's second criterion is
+    bool told_over = false;                ///< a limit has stopped it, while it was not live for us
+    std::optional<TapEvent> end{};         ///< while over: what will be told when it is gone
 
-    /// When the tap is over, by CLOCK_BOOTTIME; UINT64_MAX: never.
-    std::uint64_t deadline() const;
-    bool total_over(std::uint64_t boot) const;
+    /// Acknowledged, and not over.
+    bool exists() const {
+        return state == TapState::live || state == TapState::updating || state == TapState::deleting;
+    }
+    /// A change of it is on the way.
+    bool busy() const { return state == TapState::updating || state == TapState::deleting; }
 };
 
 class TapTable {
   public:
     TapTable(std::uint32_t max_taps, std::size_t sources);
 
-    /// The slot must be free. Nothing is known of the tap's timeouts here.
+    /// The slot must be free. A tap with two slots is found by its first.
     Tap& insert(Tap tap);
     void erase(Tap& tap);
 
@@ -60,6 +73,9 @@ class TapTable {
     Tap* find(SourceIndex source, std::uint64_t id) const;
     /// Those of the source's that deliver to the content destination.
     std::vector<Tap*> with_cdest(SourceIndex source, std::string_view cdest) const;
+
+    /// Different Cdest-IDs of the source's taps, were there one more with these.
+    std::size_t cdests_with(SourceIndex source, std::span<const std::string> cdests) const;
 
     std::size_t size() const { return size_; }
 

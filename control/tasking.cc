@@ -1,6 +1,7 @@
 #include "control/tasking.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <utility>
 
@@ -10,9 +11,9 @@ namespace {
 
 using lib::dtcp::Code;
 
-TapTotals sum(const TapTotals& left, const TapTotals& right) {
-    return {left.matched_packets + right.matched_packets, left.matched_bytes + right.matched_bytes,
-            left.copies_sent + right.copies_sent, left.copies_dropped + right.copies_dropped};
+/// The dataplane has to hear of the difference.
+bool same_service(const TapTerms& left, const TapTerms& right) {
+    return service_of(left, {}) == service_of(right, {});
 }
 
 }  // namespace
@@ -23,20 +24,30 @@ void Tasking::start(Registry registry, std::vector<RestoredTap> taps) {
     registry_ = std::move(registry);
     for (auto& restored : taps) {
         const auto slot = restored.entry.slot;
+        const auto second = restored.entry.second;
         if (!slots_.claim(static_cast<std::uint32_t>(slot))) {
             continue;
         }
-        Tap tap{restored.entry.id,
-                slot,
-                restored.source,
-                TapState::live,
-                std::move(restored.plan),
-                restored.entry.added_utc,
-                restored.entry.added_boot,
-                restored.entry.csource_address,
-                registry_->statistics(slot)};
+        if (second && !slots_.claim(static_cast<std::uint32_t>(*second))) {
+            const std::array lost{slot};
+            registry_->remove(lost);
+            slots_.give_back(static_cast<std::uint32_t>(slot));
+            continue;
+        }
+        Tap tap;
+        tap.id = restored.entry.id;
+        tap.slot = slot;
+        tap.second = second;
+        tap.source = restored.source;
+        tap.plan = std::move(restored.plan);
+        tap.added_utc = restored.entry.added_utc;
+        tap.added_boot = restored.entry.added_boot;
+        tap.csource_address = restored.entry.csource_address;
+        tap.statistics = registry_->statistics(slot);
+        tap.terms = restored.entry.terms;
+        tap.state = TapState::live;
         const auto& placed = taps_.insert(std::move(tap));
-        deadlines_.set(slot, placed.deadline());
+        deadlines_.set(slot, deadline(placed.terms, placed.statistics.active));
     }
 }
 
@@ -56,14 +67,34 @@ std::expected<OperationId, Code> Tasking::add(NewTap fresh, Now now) {
         return std::unexpected{Code::too_many_criteria};
     }
     const auto slot = lib::TapSlot{*number};
+    Tap tap;
+    if (fresh.plan.criteria.size() > 1) {
+        const auto other = slots_.take();
+        if (!other) {
+            slots_.give_back(*number);
+            return std::unexpected{Code::too_many_criteria};
+        }
+        tap.second = lib::TapSlot{*other};
+    }
+    tap.terms = terms_of(fresh.plan.timeouts, now);
     const RegistryEntry entry{
-        slot, fresh.id, now.utc, now.boot, fresh.csource_address, std::move(fresh.message)};
+        slot,      fresh.id,  now.utc, now.boot, fresh.csource_address, std::move(fresh.message),
+        tap.terms, tap.second};
     if (!registry_->add(entry)) {
         slots_.give_back(*number);
+        if (tap.second) {
+            slots_.give_back(static_cast<std::uint32_t>(*tap.second));
+        }
         return std::unexpected{Code::too_many_criteria};
     }
-    Tap tap{fresh.id, slot,     fresh.source,          TapState::adding,           std::move(fresh.plan),
-            now.utc,  now.boot, fresh.csource_address, registry_->statistics(slot)};
+    tap.id = fresh.id;
+    tap.slot = slot;
+    tap.source = fresh.source;
+    tap.plan = std::move(fresh.plan);
+    tap.added_utc = now.utc;
+    tap.added_boot = now.boot;
+    tap.csource_address = fresh.csource_address;
+    tap.statistics = registry_->statistics(slot);
     taps_.insert(std::move(tap));
     return begin(Kind::add, {slot}, now);
 }
@@ -76,6 +107,26 @@ OperationId Tasking::remove(std::span<Tap* const> taps, Now now) {
         slots.push_back(tap->slot);
     }
     return begin(Kind::remove, std::move(slots), now);
+}
+
+OperationId Tasking::update(std::span<const NewTerms> changes, Now now) {
+    std::vector<lib::TapSlot> slots;
+    slots.reserve(changes.size());
+    bool same = true;
+    for (const auto& [tap, terms] : changes) {
+        same = same && same_service(tap->terms, terms);
+        tap->state = TapState::updating;
+        tap->next_terms = terms;
+        tap->in_resync = false;
+        slots.push_back(tap->slot);
+    }
+    if (!same) {
+        return begin(Kind::update, std::move(slots), now);
+    }
+    const auto id = OperationId{next_operation_++};
+    operations_.emplace(id, Pending{Kind::update, std::move(slots), now.boot, false});
+    finish(id);
+    return id;
 }
 
 std::vector<Outcome> Tasking::take_outcomes() {
@@ -103,13 +154,36 @@ void Tasking::link_down(Now now) {
     in_flight_.clear();
 }
 
+lib::TapService Tasking::service(const Tap& tap, const TapTerms& terms) const {
+    return service_of(terms, before(tap));
+}
+
+std::expected<void, std::string> Tasking::write_tap(lib::CommandBatch& batch, const Tap& tap) const {
+    const auto& terms = tap.in_resync && tap.next_terms ? *tap.next_terms : tap.terms;
+    auto written = batch.add_tap(tap.slot, tap.id, tap.plan.criteria.front(), tap.plan.destinations,
+                                 service(tap, terms));
+    if (written && tap.second) {
+        written = batch.add_tap(*tap.second, tap.id, tap.plan.criteria.back(), tap.plan.destinations,
+                                service(tap, terms));
+    }
+    return written;
+}
+
 bool Tasking::write(lib::CommandBatch& batch, const Pending& operation) {
     for (const auto slot : operation.slots) {
         const Tap& tap = *taps_.at(slot);
-        if (operation.kind != Kind::add) {
-            batch.remove_tap(slot, tap.id);
-        } else if (!batch.add_tap(slot, tap.id, tap.plan.criterion, tap.plan.destinations)) {
-            return false;
+        if (operation.kind == Kind::add) {
+            if (!write_tap(batch, tap)) {
+                return false;
+            }
+            continue;
+        }
+        for (const auto part : {std::optional{slot}, tap.second}) {
+            if (part && operation.kind == Kind::update) {
+                batch.update_tap(*part, tap.id, service(tap, *tap.next_terms));
+            } else if (part) {
+                batch.remove_tap(*part, tap.id);
+            }
         }
     }
     return true;
@@ -140,9 +214,14 @@ bool Tasking::fill(lib::CommandBatch& batch, std::size_t records) {
 }
 
 void Tasking::begin_resync() {
-    // What waits becomes part of it: additions are written, removals left out.
+    // What waits becomes part of it: additions and new terms are written, removals left out.
     in_flight_.insert(in_flight_.end(), queued_.begin(), queued_.end());
     queued_.clear();
+    for (const auto id : in_flight_) {
+        for (const auto slot : operations_.at(id).slots) {
+            taps_.at(slot)->in_resync = true;
+        }
+    }
     resync_.clear();
     resync_next_ = 0;
     resyncing_ = true;
@@ -150,7 +229,7 @@ void Tasking::begin_resync() {
     resync_.reserve(taps_.size());
     for (std::uint32_t number = 0; number < taps_.slots(); ++number) {
         const Tap* const tap = taps_.at(lib::TapSlot{number});
-        if (tap != nullptr && (tap->state == TapState::adding || tap->state == TapState::live)) {
+        if (tap != nullptr && tap->state != TapState::deleting && tap->state != TapState::over) {
             resync_.push_back(tap->slot);
         }
     }
@@ -161,8 +240,7 @@ bool Tasking::fill_resync(lib::CommandBatch& batch, std::size_t records) {
     for (; resync_next_ < resync_.size() && batch.records().size() < end; ++resync_next_) {
         const Tap& tap = *taps_.at(resync_[resync_next_]);
         // What the codec and admit() let pass, the batch takes: else the ADD would have failed.
-        [[maybe_unused]] const auto added =
-            batch.add_tap(tap.slot, tap.id, tap.plan.criterion, tap.plan.destinations);
+        [[maybe_unused]] const auto added = write_tap(batch, tap);
         assert(added.has_value());
     }
     return resync_next_ == resync_.size();
@@ -176,6 +254,13 @@ void Tasking::committed() {
     }
 }
 
+bool Tasking::touches(const Pending& operation, lib::TapSlot slot) {
+    return std::ranges::any_of(operation.slots, [&](lib::TapSlot first) {
+        const Tap* const tap = taps_.at(first);
+        return first == slot || (tap != nullptr && tap->second == slot);
+    });
+}
+
 void Tasking::refused(lib::Refusal refusal, std::uint32_t slot) {
     resync_.clear();
     const bool resync = std::exchange(resyncing_, false);
@@ -185,9 +270,9 @@ void Tasking::refused(lib::Refusal refusal, std::uint32_t slot) {
     const bool single = !resync && operations.size() == 1;
     std::erase_if(operations, [&](OperationId id) {
         auto& operation = operations_.at(id);
-        const bool named = single || (resync && !of_sa && operation.slots.front() == lib::TapSlot{slot});
+        const bool named = single || (resync && !of_sa && touches(operation, lib::TapSlot{slot}));
         operation.alone = true;
-        if (operation.kind == Kind::add && named) {
+        if ((operation.kind == Kind::add || operation.kind == Kind::update) && named) {
             fail(id, code);
             return true;
         }
@@ -202,8 +287,13 @@ void Tasking::refused(lib::Refusal refusal, std::uint32_t slot) {
 void Tasking::forget(lib::TapSlot slot) {
     deadlines_.clear(slot);
     meters_.forget(slot);
-    taps_.erase(*taps_.at(slot));
+    Tap& tap = *taps_.at(slot);
+    const auto second = tap.second;
+    taps_.erase(tap);
     slots_.give_back(static_cast<std::uint32_t>(slot));
+    if (second) {
+        slots_.give_back(static_cast<std::uint32_t>(*second));
+    }
 }
 
 void Tasking::finish(OperationId id) {
@@ -211,18 +301,58 @@ void Tasking::finish(OperationId id) {
     const auto& operation = node.mapped();
     if (operation.kind == Kind::add) {
         Tap& tap = *taps_.at(operation.slots.front());
-        tap.state = TapState::live;
-        deadlines_.set(tap.slot, tap.deadline());
+        make_live(tap);
         outcomes_.push_back({id, Code::ok, static_cast<std::uint64_t>(tap.id)});
+        return;
+    }
+    if (operation.kind == Kind::update) {
+        finish_update(operation);
+        outcomes_.push_back({id, Code::ok, operation.slots.size()});
         return;
     }
     registry_->remove(operation.slots);
     for (const auto slot : operation.slots) {
+        Tap& tap = *taps_.at(slot);
+        if (tap.end) {
+            events_.push_back(std::move(*tap.end));
+        } else {
+            events_.push_back({TapEnd::removed,
+                               tap.id,
+                               tap.source,
+                               tap.plan.send_async,
+                               tap.plan.text->cdests,
+                               specified(tap.terms),
+                               {}});
+        }
         forget(slot);
     }
     if (operation.kind == Kind::remove) {
         outcomes_.push_back({id, Code::ok, operation.slots.size()});
     }
+}
+
+void Tasking::finish_update(const Pending& operation) {
+    std::vector<TermsChange> changes;
+    changes.reserve(operation.slots.size());
+    for (const auto slot : operation.slots) {
+        Tap& tap = *taps_.at(slot);
+        tap.terms = *tap.next_terms;
+        tap.next_terms.reset();
+        changes.push_back({slot, tap.terms});
+        // It was told of the limits before. If these have stopped it too, it is told again.
+        tap.told_over = false;
+    }
+    registry_->set_terms(changes);
+    for (const auto slot : operation.slots) {
+        make_live(*taps_.at(slot));
+    }
+}
+
+/// A change of the tap has come to its end, well or not.
+void Tasking::make_live(Tap& tap) {
+    tap.state = TapState::live;
+    // Over by a limit: at the next look.
+    deadlines_.set(tap.slot, tap.told_over ? 0 : deadline(tap.terms, tap.statistics.active));
 }
 
 void Tasking::fail(OperationId id, Code code) {
@@ -234,33 +364,12 @@ void Tasking::fail(OperationId id, Code code) {
     } else {
         for (const auto slot : operation.slots) {
             Tap& tap = *taps_.at(slot);
-            tap.state = TapState::live;
-            deadlines_.set(slot, tap.deadline());
+            tap.next_terms.reset();
+            make_live(tap);
         }
     }
     if (operation.kind != Kind::expire) {
         outcomes_.push_back({id, code, 0});
-    }
-}
-
-void Tasking::expire(Now now) {
-    while (const auto slot = deadlines_.pop(now.boot)) {
-        Tap& tap = *taps_.at(*slot);
-        if (tap.state != TapState::live) {
-            continue;  // set again should its removal fail
-        }
-        if (status_ == nullptr && !tap.total_over(now.boot)) {
-            deadlines_.set(*slot, now.boot + nanoseconds_per_second);  // nobody can say whether it is idle
-            continue;
-        }
-        read(tap, now);
-        if (tap.deadline() > now.boot) {
-            deadlines_.set(*slot, tap.deadline());
-            continue;
-        }
-        tap.state = TapState::over;
-        ++timed_out_;
-        begin(Kind::expire, {*slot}, now);
     }
 }
 
@@ -276,89 +385,6 @@ void Tasking::lose_patience(Now now) {
             ++id;
         }
     }
-}
-
-TapTotals Tasking::live(lib::TapSlot slot) const {
-    TapTotals totals;
-    if (status_ == nullptr) {
-        return totals;
-    }
-    for (std::size_t worker = 0; worker < status_->shape().worker_count; ++worker) {
-        const auto& counters = status_->taps(worker)[static_cast<std::size_t>(slot)];
-        const auto value = [&](lib::TapCounter index) {
-            return counters[index].load(std::memory_order_relaxed);
-        };
-        totals = sum(totals, {value(lib::TapCounter::matched_packets), value(lib::TapCounter::matched_bytes),
-                              value(lib::TapCounter::copies_sent), value(lib::TapCounter::copies_dropped)});
-    }
-    return totals;
-}
-
-void Tasking::read(Tap& tap, Now now) {
-    auto& statistics = tap.statistics;
-    if (status_ == nullptr) {
-        return;
-    }
-    auto fresh = statistics;
-    if (statistics.epoch != status_->epoch()) {
-        fresh.before = sum(statistics.before, statistics.seen);
-        fresh.seen = {};
-        fresh.epoch = status_->epoch();
-    }
-    fresh.seen = live(tap.slot);
-    const auto before = sum(statistics.before, statistics.seen);
-    const auto total = sum(fresh.before, fresh.seen);
-    if (total.matched_packets != before.matched_packets) {
-        fresh.active = now.boot;
-    }
-    meters_.sample(tap.slot, now.boot, total.matched_bytes, swept_, before.matched_bytes);
-    if (fresh != statistics) {
-        statistics = fresh;
-        registry_->set_statistics(tap.slot, fresh);
-        if (tap.state == TapState::live && tap.plan.idle) {
-            deadlines_.set(tap.slot, tap.deadline());
-        }
-    }
-}
-
-void Tasking::sweep(Now now, std::uint32_t count) {
-    for (std::uint32_t step = 0; step < count; ++step) {
-        Tap* const tap = taps_.at(lib::TapSlot{sweep_next_});
-        if (tap != nullptr && tap->state != TapState::adding) {
-            read(*tap, now);
-        }
-        if (++sweep_next_ == taps_.slots()) {
-            sweep_next_ = 0;
-            swept_ = now.boot;
-        }
-    }
-}
-
-void Tasking::tick(Now now) {
-    if (!started()) {
-        return;
-    }
-    sweep(now, std::max<std::uint32_t>(taps_.slots() / 10, 1));
-    expire(now);
-    lose_patience(now);
-}
-
-TapTotals Tasking::totals(const Tap& tap) const {
-    const auto& statistics = tap.statistics;
-    if (status_ == nullptr) {
-        return sum(statistics.before, statistics.seen);
-    }
-    if (tap.state == TapState::adding) {
-        return {};
-    }
-    const auto before =
-        statistics.epoch == status_->epoch() ? statistics.before : sum(statistics.before, statistics.seen);
-    return sum(before, live(tap.slot));
-}
-
-std::uint64_t Tasking::bandwidth(const Tap& tap, const TapTotals& totals, Now now) const {
-    const auto last = sum(tap.statistics.before, tap.statistics.seen).matched_bytes;
-    return meters_.average(tap.slot, now.boot, totals.matched_bytes, last, tap.added_boot);
 }
 
 }  // namespace flowtap::control

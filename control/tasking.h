@@ -1,9 +1,10 @@
 // The taps from request to dataplane and back: registry, table, changes on their way, timeouts, statistics.
+// Requests and commits are in tasking.cc, time and counters in tasking_time.cc.
 //
 // A pure state machine: requests, completions, the clock and the counters come in; command records and
-// outcomes come out. Order of an addition: registry, ring, completion, outcome. Of a removal: ring,
-// completion, registry, outcome. So an operation that was not answered is wholly there or not at all, whoever
-// dies.
+// outcomes come out. Order of an addition: registry, ring, completion, outcome. Of a removal, and of
+// new terms: ring, completion, registry, outcome. So an operation that was not answered is wholly there or
+// not at all, whoever dies.
 //
 // Operations wait while the dataplane is away, for `patience`; then they fail and leave nothing behind. Many
 // share one commit: while one is on its way, the next ones gather. A commit that is refused is taken apart,
@@ -19,6 +20,7 @@
 #include "control/slot_pool.h"
 #include "control/tap_event.h"
 #include "control/tap_table.h"
+#include "control/terms.h"
 #include "lib/command_writer.h"
 #include "lib/dtcp/code.h"
 #include "lib/region.h"
@@ -42,7 +44,7 @@ enum class OperationId : std::uint64_t {};
 struct Outcome {
     OperationId operation{};
     lib::dtcp::Code code = lib::dtcp::Code::ok;
-    std::uint64_t value = 0;  ///< the new tap's ID, or how many taps were removed
+    std::uint64_t value = 0;  ///< the new tap's ID, or how many taps were removed or given new terms
 };
 
 /// A tap that adopt() found good.
@@ -58,6 +60,11 @@ struct NewTap {
     TapPlan plan;
     std::string message;  ///< the ADD as received
     lib::IpAddress csource_address;
+};
+
+struct NewTerms {
+    Tap* tap = nullptr;
+    TapTerms terms;
 };
 
 class Tasking {
@@ -82,6 +89,9 @@ class Tasking {
     std::expected<OperationId, lib::dtcp::Code> add(NewTap tap, Now now);
     /// All of them or none; each is live and belongs to one source.
     OperationId remove(std::span<Tap* const> taps, Now now);
+    /// All of them or none; each is live and belongs to one source. What does not concern the dataplane is in
+    /// force at once.
+    OperationId update(std::span<const NewTerms> changes, Now now);
     std::vector<Outcome> take_outcomes();
     /// Taps that are gone since, in order.
     std::vector<TapEvent> take_events();
@@ -106,6 +116,8 @@ class Tasking {
     /// The commit of the last fill() or of the resync.
     void committed();
     void refused(lib::Refusal refusal, std::uint32_t slot);
+    /// The dataplane says that a limit has stopped the tap.
+    void tap_over(lib::TapSlot slot, lib::TapId id, Now now);
 
     // Time and counters
 
@@ -117,7 +129,7 @@ class Tasking {
     std::uint64_t timed_out() const { return timed_out_; }
 
   private:
-    enum class Kind : std::uint8_t { add, remove, expire };
+    enum class Kind : std::uint8_t { add, update, remove, expire };
     struct Pending {
         Kind kind = Kind::add;
         std::vector<lib::TapSlot> slots;
@@ -127,14 +139,22 @@ class Tasking {
 
     OperationId begin(Kind kind, std::vector<lib::TapSlot> slots, Now now);
     bool write(lib::CommandBatch& batch, const Pending& operation);
+    std::expected<void, std::string> write_tap(lib::CommandBatch& batch, const Tap& tap) const;
+    lib::TapService service(const Tap& tap, const TapTerms& terms) const;
+    bool touches(const Pending& operation, lib::TapSlot slot);
     void finish(OperationId id);
+    void finish_update(const Pending& operation);
+    void make_live(Tap& tap);
+    void end(Tap& tap, TapEnd reason, Now now);
+    TapEnd limit_of(const Tap& tap) const;
     void fail(OperationId id, lib::dtcp::Code code);
     void forget(lib::TapSlot slot);
     void expire(Now now);
     void lose_patience(Now now);
     void sweep(Now now, std::uint32_t count);
     void read(Tap& tap, Now now);
-    TapTotals live(lib::TapSlot slot) const;
+    TapTotals live(const Tap& tap) const;
+    TapTotals before(const Tap& tap) const;
 
     std::optional<Registry> registry_;
     TapTable taps_;

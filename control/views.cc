@@ -73,6 +73,9 @@ json alarms(const ViewSources& sources) {
     for (const auto port : sources.link.lost_ports()) {
         list.push_back(fmt::format("port \"{}\" has lost its device", sources.config.ports[port].name));
     }
+    if (const auto suspects = sources.service.suspects(); suspects != 0) {
+        list.push_back(fmt::format("authentication fails repeatedly on {} DTCP sessions", suspects));
+    }
     if (const auto lost = sources.service.counters()[ServiceCounter::taps_not_restored]; lost != 0) {
         list.push_back(fmt::format("{} entries of the tap registry were not restored", lost));
     }

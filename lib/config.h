@@ -95,18 +95,39 @@ struct DropPolicyConfig {
     bool both_families = false;
 };
 
+/// Another name of a place where frames come in; a port's name is one by itself.
+struct InterfaceConfig {
+    std::string name;
+    std::uint16_t port = 0;  ///< index in ports, of a wire
+    std::optional<std::uint16_t> vlan =
+        std::nullopt;  ///< as of InterfaceTerm; unset: the unit is the VLAN id
+};
+
+struct VrfConfig {
+    std::string name;
+    std::vector<std::string> interfaces;  ///< each is one by find_interface()
+};
+
+enum class SshSequence : std::uint8_t { none, session };
+enum class PrivilegedAction : std::uint8_t { redirect, block };
+
 struct SourceConfig {
     std::string name;                  ///< the Csource-ID
     std::filesystem::path key_file;    ///< the HMAC key: the file's bytes without a final line end
     std::vector<std::string> users;    ///< system accounts that may speak as it; default: the one of its name
     std::vector<Prefix> destinations;  ///< where it may deliver
     std::uint32_t max_criteria = 10'000;
+    std::uint32_t max_destinations = 1'000;  ///< different Cdest-IDs at a time
+    std::uint32_t requests_per_second = 0;   ///< 0: no limit
+    std::vector<PrivilegedAction> actions;   ///< besides Copy
+    SshSequence ssh_sequence = SshSequence::none;
 };
 
 struct ControlConfig {
     std::filesystem::path run_dir = "/run/flowtap";        ///< sockets
     std::filesystem::path state_dir = "/var/lib/flowtap";  ///< counter leases
     std::string user = "flowtap-control";                  ///< account that the control process runs as
+    std::uint32_t max_criteria = 16'777'216;               ///< of all sources together
 };
 
 struct SshConfig {
@@ -116,6 +137,7 @@ struct SshConfig {
     std::uint16_t connection_limit = 75;           ///< 1..250 established sessions
     std::uint16_t rate_limit = 150;                ///< 1..250 connection attempts a minute
     std::vector<std::filesystem::path> host_keys;  ///< default: /etc/ssh/ssh_host_ed25519_key
+    double idle_timeout = 0;                       ///< seconds without a request; 0: never
 };
 
 struct Config {
@@ -128,6 +150,8 @@ struct Config {
     std::vector<TunnelConfig> tunnels;
     std::vector<RouteConfig> routes;
     std::vector<DestinationConfig> destinations;
+    std::vector<InterfaceConfig> interfaces;
+    std::vector<VrfConfig> vrfs;
     std::vector<SourceConfig> sources;
     std::vector<DropPolicyConfig>
         drop_policies;  ///< at most max_drop_policies; the index is TapService's bit

@@ -1,6 +1,7 @@
 // What only several values together can get wrong. Values that were bad by themselves are left out: one
 // mistake makes one error.
 #include "lib/config_schema.h"
+#include "lib/interface_name.h"
 
 #include <algorithm>
 #include <map>
@@ -39,6 +40,9 @@ void check_names(ConfigReader& reader, const Config& config) {
     check_unique(reader, "tunnel", "name", config.tunnels, name);
     check_unique(reader, "destination", "name", config.destinations, name);
     check_unique(reader, "source", "name", config.sources, name);
+    check_unique(reader, "interface", "name", config.interfaces, name);
+    check_unique(reader, "vrf", "name", config.vrfs, name);
+    check_unique(reader, "drop-policy", "name", config.drop_policies, name);
     // The part before the first comma names a DPDK device; the rest are its arguments.
     check_unique(reader, "port", "device", config.ports,
                  [](const PortConfig& port) { return port.device.substr(0, port.device.find(',')); });
@@ -71,6 +75,39 @@ void check_cores(ConfigReader& reader, const DataplaneConfig& dataplane) {
             reader.error(*manager,
                          fmt::format("core {} is a worker's: the manager needs another one, or none named",
                                      *dataplane.manager));
+        }
+    }
+}
+
+void check_interfaces(ConfigReader& reader, const Config& config) {
+    for (std::size_t i = 0; i < config.interfaces.size(); ++i) {
+        const auto& interface = config.interfaces[i];
+        if (const toml::node* name = reader.good("interface", i, "name")) {
+            if (!interface.vlan && split_unit(interface.name)) {
+                reader.error(*name,
+                             fmt::format("{:?} ends in a unit: then `vlan` is needed", interface.name));
+            } else if (std::ranges::find(config.ports, interface.name, &PortConfig::name) !=
+                       config.ports.end()) {
+                reader.error(
+                    *name, fmt::format("{:?} is the name of a port: another one is needed", interface.name));
+            }
+        }
+        const toml::node* port = reader.good("interface", i, "port");
+        if (port != nullptr && !other_end(config, interface.port)) {
+            reader.error(*port, fmt::format("the port {:?} is in no wire: one of a wire is needed",
+                                            config.ports[interface.port].name));
+        }
+    }
+    for (std::size_t i = 0; i < config.vrfs.size(); ++i) {
+        const toml::node* list = reader.good("vrf", i, "interfaces");
+        if (list == nullptr) {
+            continue;
+        }
+        for (const toml::node& item : *list->as_array()) {
+            const auto name = item.value_or(std::string_view());
+            if (!name.empty() && !find_interface(config, name)) {
+                reader.error(item, fmt::format("{:?} is not an interface, nor a port of a wire", name));
+            }
         }
     }
 }
@@ -217,6 +254,7 @@ void check_config(ConfigReader& reader, const Config& config) {
     check_tunnels(reader, config);
     check_routes(reader, config);
     check_destinations(reader, config);
+    check_interfaces(reader, config);
 }
 
 }  // namespace flowtap::lib

@@ -1,7 +1,10 @@
 // The schema's tables. What a key is called, allows, means and falls back to stands here and nowhere else.
 #include "lib/config_schema.h"
+#include "lib/dtcp/filter.h"
 
+#include <array>
 #include <limits>
+#include <utility>
 
 namespace flowtap::lib {
 namespace {
@@ -170,6 +173,96 @@ ConfigSection destination_section() {
                       "TTL or hop limit of the copies' IP header")});
 }
 
+ConfigSection interface_section() {
+    using S = InterfaceConfig;
+    return list_section<S>(
+        "interface", false, many, &Config::interfaces,
+        "A name by which taps may call a place where frames come in. The names of ports are such names by "
+        "themselves. "
+        "`NAME.UNIT` in a request is VLAN id UNIT of NAME; unit 0, or none, is untagged.",
+        {required_key("name", &S::name, name_text(), "the name; one that ends in a unit (`.5`) needs `vlan`"),
+         required_key("port", &S::port, reference(&ConfigReader::ports, "port"), "a port of a wire"),
+         optional_key("vlan", &S::vlan, vlan_id(),
+                      "VLAN id of its frames' outermost tag; 0: untagged; any: with whatever tags",
+                      "the unit is the VLAN id")});
+}
+
+ConfigSection vrf_section() {
+    using S = VrfConfig;
+    return list_section<S>(
+        "vrf", false, many, &Config::vrfs,
+        "A routing instance that taps may name (X-JTap-VRF-Name): the traffic of its "
+        "interfaces, both directions.",
+        {required_key("name", &S::name, name_text(), "the name"),
+         required_key("interfaces", &S::interfaces, list_of(name_text(), 1, max_interface_terms / 2),
+                      "interfaces, each with its unit where it has one")});
+}
+
+struct PolicyElement {
+    std::string_view key;
+    dtcp::Name name;
+};
+constexpr std::array policy_elements{
+    PolicyElement{"source-address", dtcp::Name::source_address},
+    PolicyElement{"dest-address", dtcp::Name::dest_address},
+    PolicyElement{"protocol", dtcp::Name::protocol},
+    PolicyElement{"source-port", dtcp::Name::source_port},
+    PolicyElement{"dest-port", dtcp::Name::dest_port},
+    PolicyElement{"icmp-type", dtcp::Name::icmp_type},
+    PolicyElement{"icmp-code", dtcp::Name::icmp_code},
+};
+
+/// All elements together make the criterion: finish_policy() reads them.
+ConfigKey<DropPolicyConfig> policy_key(std::string_view name, std::string_view description) {
+    const auto type = text("a DTCP filter element in quotes: a list of values and ranges, `!` negates");
+    return {{name, type.phrase, "any", description},
+            [type](ConfigReader& reader, const toml::node& node, DropPolicyConfig&) {
+                static_cast<void>(type.read(reader, node));
+            }};
+}
+
+void finish_policy(ConfigReader& reader, const toml::table& table, DropPolicyConfig& policy) {
+    std::vector<dtcp::Parameter> elements;
+    for (const auto& [key, name] : policy_elements) {
+        const toml::node* node = table.get(key);
+        if (node == nullptr) {
+            continue;
+        }
+        const auto* value = node->as_string();
+        if (value == nullptr) {
+            return;  // said already
+        }
+        elements.push_back({name, key, value->get(), key});
+    }
+    if (elements.empty()) {
+        reader.error(table.source(), "a [[drop-policy]] needs one filter element or more");
+        return;
+    }
+    auto criterion = dtcp::parse_filter(elements);
+    if (!criterion) {
+        const toml::node* node = table.get(criterion.error().line);
+        reader.error(node == nullptr ? table.source() : node->source(),
+                     std::string(criterion.error().reason));
+        return;
+    }
+    policy.criterion = std::move(*criterion);
+    policy.both_families = policy.criterion.source_address.empty() && policy.criterion.dest_address.empty();
+}
+
+ConfigSection drop_policy_section() {
+    using S = DropPolicyConfig;
+    return list_section<S>(
+        "drop-policy", false, max_drop_policies, &Config::drop_policies,
+        "What a tap leaves out while the policy is enabled for it (ENABLE, DISABLE with X-Drop-Policy). "
+        "Without addresses, both IP versions.",
+        {required_key("name", &S::name, name_text(), "what X-Drop-Policy calls it"),
+         policy_key("source-address", "source addresses"),
+         policy_key("dest-address", "destination addresses"), policy_key("protocol", "IP protocols"),
+         policy_key("source-port", "source ports"), policy_key("dest-port", "destination ports"),
+         policy_key("icmp-type", "ICMP types"), policy_key("icmp-code", "ICMP codes")},
+        finish_policy);
+}
+
 ConfigSection source_section() {
     using S = SourceConfig;
     return list_section<S>(
@@ -182,7 +275,19 @@ ConfigSection source_section() {
          required_key("destinations", &S::destinations, list_of(ip_prefix(), 1, many),
                       "where it may deliver; routes must cover all of it"),
          optional_key("max-criteria", &S::max_criteria, integer<std::uint32_t>(1, most_taps),
-                      "taps that it may have at a time")},
+                      "taps that it may have at a time"),
+         optional_key("max-destinations", &S::max_destinations, integer<std::uint32_t>(1, most_taps),
+                      "different content destinations (Cdest-ID) of its taps at a time"),
+         optional_key("requests-per-second", &S::requests_per_second, integer<std::uint32_t>(0, 1'000'000),
+                      "what it asks faster than this waits; 0: no limit"),
+         optional_key("actions", &S::actions,
+                      list_of(choice<PrivilegedAction>({{"redirect", PrivilegedAction::redirect},
+                                                        {"block", PrivilegedAction::block}}),
+                              0, 2),
+                      "actions besides Copy that it may ask for"),
+         optional_key("ssh-sequence", &S::ssh_sequence,
+                      choice<SshSequence>({{"none", SshSequence::none}, {"session", SshSequence::session}}),
+                      "session: sequence numbers must grow within an SSH session, by 256 at most")},
         [](ConfigReader&, const toml::table& table, S& source) {
             if (!table.contains("users")) {
                 source.users = {source.name};
@@ -197,7 +302,9 @@ ConfigSection control_section() {
         {optional_key("run-dir", &S::run_dir, folder(), "sockets of the processes"),
          optional_key("state-dir", &S::state_dir, folder(),
                       "what must outlive a restart (counter leases of the keys)"),
-         optional_key("user", &S::user, name_text(), "account that the process runs as")});
+         optional_key("user", &S::user, name_text(), "account that the process runs as"),
+         optional_key("max-criteria", &S::max_criteria, integer<std::uint32_t>(1, most_taps),
+                      "taps of all sources together", "no limit but max-taps of [dataplane]")});
 }
 
 ConfigSection ssh_section() {
@@ -213,15 +320,19 @@ ConfigSection ssh_section() {
          optional_key("rate-limit", &S::rate_limit, integer<std::uint16_t>(1, 250),
                       "connection attempts a minute"),
          optional_key("host-keys", &S::host_keys, list_of(existing_file(), 1, 16), "private host keys",
-                      "[\"/etc/ssh/ssh_host_ed25519_key\"]")});
+                      "[\"/etc/ssh/ssh_host_ed25519_key\"]"),
+         optional_key("idle-timeout", &S::idle_timeout, seconds(0, 86'400),
+                      "a session that sends no request for as long is ended; 0: never")});
 }
 
 }  // namespace
 
 const std::vector<ConfigSection>& config_sections() {
     static const std::vector<ConfigSection> sections{
-        dataplane_section(), port_section(),        wire_section(),   delivery_section(), tunnel_section(),
-        route_section(),     destination_section(), source_section(), control_section(),  ssh_section()};
+        dataplane_section(), port_section(),        wire_section(),        delivery_section(),
+        tunnel_section(),    route_section(),       destination_section(), interface_section(),
+        vrf_section(),       drop_policy_section(), source_section(),      control_section(),
+        ssh_section()};
     return sections;
 }
 

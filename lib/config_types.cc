@@ -124,6 +124,26 @@ ConfigType<Prefix> ip_prefix() {
         [](const Prefix& value) { return to_string(value); });
 }
 
+ConfigType<std::uint16_t> vlan_id() {
+    const auto number = integer<std::uint16_t>(0, 4094);
+    const std::string phrase = number.phrase + R"(, or "any")";
+    return {phrase,
+            [=](ConfigReader& reader, const toml::node& node) -> std::optional<std::uint16_t> {
+                const auto* text = node.as_string();
+                if (text != nullptr && text->get() == "any") {
+                    return any_vlan;
+                }
+                if (text != nullptr) {
+                    report_type(reader, node, phrase);
+                    return {};
+                }
+                return number.read(reader, node);
+            },
+            [](const std::uint16_t& value) {
+                return value == any_vlan ? std::string{R"("any")"} : fmt::format("{}", value);
+            }};
+}
+
 ConfigType<MacAddress> mac_address() {
     return parsed_string<MacAddress>(
         "a MAC address in quotes such as \"02:00:00:00:00:01\"",

@@ -5,6 +5,7 @@
 #include "lib/config_reader.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <concepts>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace flowtap::lib {
@@ -60,6 +62,38 @@ ConfigType<std::filesystem::path> folder();
 ConfigType<std::filesystem::path> existing_file();
 /// The name of something in `names`, as its index there; `kind` is what it is.
 ConfigType<std::uint16_t> reference(std::vector<std::string> ConfigReader::* names, std::string kind);
+
+/// A VLAN id, 0 to 4094, or "any", which is any_vlan.
+ConfigType<std::uint16_t> vlan_id();
+
+/// One of some words.
+template <typename Value>
+ConfigType<Value> choice(std::vector<std::pair<std::string, Value>> words) {
+    std::vector<std::string> texts;
+    for (const auto& [word, value] : words) {
+        texts.push_back(fmt::format("{:?}", word));
+    }
+    const std::string phrase = fmt::format("{}", fmt::join(texts, " or "));
+    return {phrase,
+            [=](ConfigReader& reader, const toml::node& node) -> std::optional<Value> {
+                const auto* text = node.as_string();
+                for (const auto& [word, value] : words) {
+                    if (text != nullptr && text->get() == word) {
+                        return value;
+                    }
+                }
+                report_type(reader, node, phrase);
+                return {};
+            },
+            [=](const Value& wanted) {
+                for (const auto& [word, value] : words) {
+                    if (value == wanted) {
+                        return fmt::format("{:?}", word);
+                    }
+                }
+                return std::string{};
+            }};
+}
 
 /// Every bad item is an error; then the whole is.
 template <typename Item>

@@ -119,8 +119,6 @@ class AddParser {
     }
 
     void repeat_for_list() {
-        constexpr std::array timeouts{Name::timeout_idle, Name::timeout_total, Name::timeout_packets,
-                                      Name::timeout_bytes};
         constexpr std::array others{Name::priority,
                                     Name::action,
                                     Name::flags,
@@ -138,24 +136,19 @@ class AddParser {
                                     Name::ip_addr,
                                     Name::md_intercept_id};
         for (const Name name : filter_elements) {
-            repeat(name);
-        }
-        if (!add_.is_static) {
-            for (const Name name : timeouts) {
-                repeat(name);
-            }
+            repeat(name, add_.given_filter);
         }
         for (const Name name : others) {
-            repeat(name);
+            repeat(name, add_.given);
         }
     }
 
-    void repeat(Name name) {
+    void repeat(Name name, std::string& given) {
         if (const Parameter* const parameter = request_.find(name); parameter != nullptr) {
-            add_.given += to_string(name);
-            add_.given += ": ";
-            add_.given += parameter->value;
-            add_.given += "\r\n";
+            given += to_string(name);
+            given += ": ";
+            given += parameter->value;
+            given += "\r\n";
         }
     }
 

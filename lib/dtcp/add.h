@@ -82,10 +82,10 @@ struct AddRequest {
     std::optional<std::string> subscriber_interface = std::nullopt;  ///< X-Interface-Id
     std::optional<IpAddress> subscriber_address = std::nullopt;      ///< X-IP-Addr: both directions of it
 
-    /// What a LIST repeats: the filter elements, timeouts, priority, action, flags and X- parameters as
-    /// given, as whole lines ("NAME: value" CRLF) with our spelling of the names, in the order of dtcp.md
-    /// section 8.
-    std::string given;
+    /// What a LIST repeats as given: whole lines ("NAME: value" CRLF) with our spelling of the names, in the
+    /// order of dtcp.md section 8. The timeouts, which a REFRESH changes, come between the two.
+    std::string given_filter;  ///< the filter elements
+    std::string given;         ///< priority, action, flags and X- parameters
 };
 
 /// failure() of the request, where there is one; 400, 432, 433, 501, 551 or 901 with the offending line. A

@@ -43,9 +43,25 @@ bool matches_any(const NumberList& list, const std::array<std::uint16_t, Count>&
     return std::ranges::any_of(values, [&list](std::uint16_t value) { return matches(list, value); });
 }
 
+/// Filter elements that no request holds.
+class Elements {
+  public:
+    explicit Elements(std::span<const Parameter> elements) : elements_{elements} {}
+
+    const Parameter* find(Name name) const {
+        const auto found = std::ranges::find(elements_, name, &Parameter::id);
+        return found == elements_.end() ? nullptr : &*found;
+    }
+    Version version() const { return version_0_8; }
+
+  private:
+    std::span<const Parameter> elements_;
+};
+
+template <typename Source>
 class Compiler {
   public:
-    explicit Compiler(const Request& request) : request_{request} {}
+    explicit Compiler(const Source& request) : request_{request} {}
 
     std::expected<Criterion, Failure> compile() {
         if (check_bound() && take_ip_version() && take_ip_addr() &&
@@ -206,7 +222,7 @@ class Compiler {
         return request_.find(first_list.empty() ? second : first);
     }
 
-    const Request& request_;
+    const Source& request_;
     Criterion criterion_;
     std::optional<Family> family_;
     std::array<bool, 2> excludes_all_{};  ///< `!*` among the source and the destination addresses
@@ -248,6 +264,11 @@ void append(std::string& text, std::string_view name, const List& list) {
 
 std::expected<Criterion, Failure> parse_filter(const Request& request) {
     return Compiler{request}.compile();
+}
+
+std::expected<Criterion, Failure> parse_filter(std::span<const Parameter> elements) {
+    const Elements source{elements};
+    return Compiler{source}.compile();
 }
 
 std::string to_string(const Criterion& criterion) {

@@ -5,6 +5,7 @@
 #include "lib/dtcp/message.h"
 
 #include <expected>
+#include <span>
 #include <string>
 
 namespace flowtap::lib::dtcp {
@@ -21,6 +22,9 @@ namespace flowtap::lib::dtcp {
 /// code with one that excludes ICMP and ICMPv6, ports together with ICMP. 501 with the line: an
 /// X-JTap-IP-Version that is not ipv4 or ipv6.
 std::expected<Criterion, Failure> parse_filter(const Request& request);
+
+/// The same for filter elements by themselves, as a configuration has them.
+std::expected<Criterion, Failure> parse_filter(std::span<const Parameter> elements);
 
 /// One line for tests and debugging, never for logs: it names the target.
 /// "ipv4 source-address=10.0.0.0-10.0.0.255,!10.0.0.7 protocol=6"

@@ -60,6 +60,11 @@ void ListWriter::add(const ListEntry& entry) {
     }
     append_line(entry_, Name::timestamp, to_string(entry.added));
     if (entry.given) {
+        entry_ += entry.given_filter;
+        append_if(entry_, Name::timeout_idle, entry.specified.idle);
+        append_if(entry_, Name::timeout_total, entry.specified.total);
+        append_if(entry_, Name::timeout_packets, entry.specified.packets);
+        append_if(entry_, Name::timeout_bytes, entry.specified.bytes);
         entry_ += *entry.given;
     }
     if (entry.statistics) {

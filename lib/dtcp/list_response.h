@@ -1,6 +1,7 @@
 // The answer to LIST (dtcp.md section 8): entries in one consistent snapshot, none split over two messages.
 #pragma once
 
+#include "lib/dtcp/add.h"
 #include "lib/dtcp/auth.h"
 #include "lib/dtcp/message.h"
 #include "lib/dtcp/timestamp.h"
@@ -37,6 +38,10 @@ struct ListEntry {
     /// AddRequest::given, where criteria were asked for
     std::optional<std::string_view> given = std::nullopt;
     std::optional<ListStatistics> statistics = std::nullopt;
+    /// Written with `given` only, before it: AddRequest::given_filter, and the timeouts as ADD or REFRESH
+    /// said last.
+    std::string_view given_filter{};
+    Timeouts specified{};
 };
 
 class ListWriter {

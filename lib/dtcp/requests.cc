@@ -72,10 +72,11 @@ std::expected<RefreshRequest, Failure> parse_refresh(const Request& request) {
     if (!timeouts) {
         return std::unexpected(timeouts.error());
     }
-    if (find_timeout(request) == nullptr) {
+    const Parameter* const first = find_timeout(request);
+    if (first == nullptr) {
         return fail(Code::improper_timeout, nullptr, "no timeout");
     }
-    return RefreshRequest{std::move(*selector), *timeouts};
+    return RefreshRequest{std::move(*selector), *timeouts, std::string{first->line}};
 }
 
 std::expected<ListRequest, Failure> parse_list(const Request& request) {
@@ -136,7 +137,7 @@ std::expected<PolicyRequest, Failure> parse_policy(const Request& request) {
         return std::unexpected(flags.error());
     }
     return PolicyRequest{request.method() == Method::enable, std::move(*ids), std::move(*name),
-                         flags->has(Flag::static_)};
+                         flags->has(Flag::static_), std::string{policy->line}};
 }
 
 std::expected<TypedRequest, Failure> parse_typed(const Request& request) {

@@ -50,6 +50,7 @@ struct DeleteRequest {
 struct RefreshRequest {
     Selector selector;
     Timeouts timeouts;
+    std::string timeout_line;  ///< the first timeout's, as it came
 };
 
 struct ListRequest {
@@ -68,6 +69,7 @@ struct PolicyRequest {
     CriteriaIds ids;
     std::string policy;  ///< X-Drop-Policy
     bool including_static = false;
+    std::string policy_line;  ///< X-Drop-Policy, as it came
 };
 
 std::expected<DeleteRequest, Failure> parse_delete(const Request& request);

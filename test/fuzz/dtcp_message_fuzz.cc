@@ -66,8 +66,18 @@ void check_views(const dtcp::Request& request, std::string_view raw) {
 
 /// What a LIST would repeat of an ADD is an ADD that means the same.
 void check_given(const dtcp::AddRequest& add, dtcp::Version version) {
-    const std::string raw =
-        "ADD " + dtcp::to_string(version) + "\r\nCdest-ID: " + add.cdest_ids + "\r\n" + add.given + "\r\n";
+    std::string timeouts;
+    const auto repeat = [&](const char* name, const auto& timeout) {
+        if (timeout) {
+            timeouts += std::string{name} + ": " + std::to_string(*timeout) + "\r\n";
+        }
+    };
+    repeat("TIMEOUT-IDLE", add.timeouts.idle);
+    repeat("TIMEOUT-TOTAL", add.timeouts.total);
+    repeat("TIMEOUT-PACKETS", add.timeouts.packets);
+    repeat("TIMEOUT-BYTES", add.timeouts.bytes);
+    const std::string raw = "ADD " + dtcp::to_string(version) + "\r\nCdest-ID: " + add.cdest_ids + "\r\n" +
+                            add.given_filter + timeouts + add.given + "\r\n";
     if (raw.size() > dtcp::max_message) {
         return;
     }
@@ -80,7 +90,8 @@ void check_given(const dtcp::AddRequest& add, dtcp::Version version) {
                 again->action == add.action && again->vrf == add.vrf && again->interfaces == add.interfaces &&
                 again->layer2 == add.layer2 && again->intercept_id == add.intercept_id &&
                 again->subscriber_address == add.subscriber_address &&
-                again->subscriber_interface == add.subscriber_interface && again->given == add.given,
+                again->subscriber_interface == add.subscriber_interface &&
+                again->given_filter == add.given_filter && again->given == add.given,
             "what was given means the same");
 }
 

@@ -416,3 +416,30 @@ def test_bad_configuration_and_missing_groups_are_told_apart_by_exit_codes():
         (lab.folder / "keys" / "ft-two").unlink()
         missing = run(lab.accounts.prefix)
         assert missing.returncode == 2 and "keys/ft-two" in missing.stderr
+
+
+def test_a_refreshed_tap_outlives_its_first_timeout_and_a_killed_control(lab):
+    with lab.client() as client:
+        kept = add(client, "Flags: SendAsync", "Timeout-Total: 3")["CRITERIA-ID"]
+        add(client, "Flags: SendAsync", "Timeout-Total: 3")
+        answer = client.request("REFRESH", f"Criteria-ID: {kept}", "Timeout-Total: 3600")
+        assert answer.code == 200 and answer["CRITERIA-COUNT"] == "1"
+    lab.daemons["flowtap-control"].stop(signal.SIGKILL)
+    lab.start("flowtap-control")
+    with lab.client() as client:
+        until(lambda: ids(client) == [int(kept)], "the end of the tap that was not refreshed")
+        entry, = client.request("LIST").entries()
+        assert entry["TIMEOUT-TOTAL"] == "3600" and int(entry["REMAINING-TOTAL"]) > 3500
+        assert entry["NUM-REFRESH"] == "1"
+
+
+def test_a_session_that_is_never_authentic_is_delayed_and_an_alarm_and_nobody_else_notices(lab):
+    with lab.client() as client, lab.client() as other:
+        for _ in range(3):
+            client.send(client.message("NOOP", key=b"wrong"))
+        until(lambda: any("authentication fails repeatedly" in alarm for alarm in lab.health()["alarms"]), "the alarm")
+        client.send(client.message("NOOP"))
+        assert other.request("NOOP").code == 200
+        assert client.read().code == 200, "it is heard in the end"
+        assert not any("authentication" in alarm for alarm in lab.health()["alarms"])
+    assert "authentication fails repeatedly" in lab.log("flowtap-control").read_text()

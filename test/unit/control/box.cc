@@ -56,11 +56,38 @@ port = 7007
 source-address = "192.0.2.100"
 source-port = 7008
 
+[[interface]]
+name = "ge-0"
+port = "a"
+[[interface]]
+name = "ge-7.3"
+port = "b"
+vlan = 700
+[[interface]]
+name = "trunk"
+port = "a"
+vlan = "any"
+[[vrf]]
+name = "red"
+interfaces = ["ge-0.100", "b"]
+
+[[drop-policy]]
+name = "web"
+protocol = "6"
+dest-port = "80,443"
+[[drop-policy]]
+name = "dns"
+dest-port = "53"
+[[drop-policy]]
+name = "v6"
+dest-address = "2001:db8::/32"
+
 [[source]]
 name = "a"
 key-file = "/etc/passwd"
 destinations = ["192.0.2.0/28", "2001:db8:f::/64"]
 max-criteria = 4
+max-destinations = 3
 [[source]]
 name = "b"
 key-file = "/etc/passwd"
@@ -124,22 +151,22 @@ std::string add_message(std::uint64_t seq, std::initializer_list<std::string_vie
     return message(text, {}, source);
 }
 
-Box::Process::Process(const Scratch& scratch)
-    : sources{control::Sources::with_keys(box_config(), {"key-a", "key-b"}).value()},
+Box::Process::Process(const lib::Config& config, const Scratch& scratch)
+    : sources{control::Sources::with_keys(config, {"key-a", "key-b"}).value()},
       ids{control::CriteriaIds::open(scratch.path()).value()},
       tasking{box_taps, sources.size()},
-      service{std::make_unique<control::Service>(box_config(), sources, ids, tasking)} {}
+      service{std::make_unique<control::Service>(config, sources, ids, tasking)} {}
 
-Box::Box() {
+Box::Box(const lib::Config& config) : config_{config} {
     begin({});
     dataplane_starts();
 }
 
 void Box::begin(lib::FileDescriptor kept) {
-    process_ = std::make_unique<Process>(scratch_);
+    process_ = std::make_unique<Process>(config_, scratch_);
     if (kept) {
         auto registry = control::Registry::adopt(std::move(kept), box_taps).value();
-        auto restored = control::restore(registry, sources(), box_config());
+        auto restored = control::restore(registry, sources(), config_);
         service().counters().add(control::ServiceCounter::taps_not_restored, restored.rejected);
         tasking().start(std::move(registry), std::move(restored.taps));
     } else {
@@ -201,22 +228,31 @@ bool Box::take_batch(const lib::CommandBatch& batch) {
         auto next = taps_;
         for (const auto& change : done->changes) {
             if (std::holds_alternative<lib::ResyncBegin>(change)) {
-                next.assign(box_taps, 0);
+                next.assign(box_taps, {});
             } else if (const auto* const add = std::get_if<lib::TapAdd>(&change)) {
                 const auto slot = static_cast<std::uint32_t>(add->slot);
-                REQUIRE(next[slot] == 0);
+                REQUIRE(next[slot].id == 0);
                 if (poison == slot) {
                     tasking().refused(lib::Refusal::no_memory, slot);
                     return true;
                 }
-                next[slot] = static_cast<std::uint64_t>(add->id);
+                next[slot] = {static_cast<std::uint64_t>(add->id), add->criterion, add->service};
+            } else if (const auto* const update = std::get_if<lib::TapUpdated>(&change)) {
+                const auto slot = static_cast<std::uint32_t>(update->slot);
+                REQUIRE(next[slot].id == static_cast<std::uint64_t>(update->id));
+                if (poison == slot) {
+                    tasking().refused(lib::Refusal::no_memory, slot);
+                    return true;
+                }
+                next[slot].service = update->service;
             } else if (const auto* const gone = std::get_if<lib::TapRemove>(&change)) {
-                REQUIRE(next[static_cast<std::uint32_t>(gone->slot)] == static_cast<std::uint64_t>(gone->id));
-                next[static_cast<std::uint32_t>(gone->slot)] = 0;
+                auto& place = next[static_cast<std::uint32_t>(gone->slot)];
+                REQUIRE(place.id == static_cast<std::uint64_t>(gone->id));
+                place = {};
             }
         }
         for (std::uint32_t slot = 0; slot < box_taps; ++slot) {
-            if (next[slot] != taps_[slot]) {
+            if (next[slot].id != taps_[slot].id) {
                 for (auto& counter : region_->taps(0)[slot].values) {
                     counter.store(0);
                 }
@@ -225,9 +261,31 @@ bool Box::take_batch(const lib::CommandBatch& batch) {
         taps_ = std::move(next);
         ++commits;
         tasking().committed();
+        tell_over();
         return true;
     }
     return false;
+}
+
+/// Which limits are used up, as the dataplane tells after each commit.
+void Box::tell_over() {
+    for (std::uint32_t slot = 0; slot < box_taps; ++slot) {
+        auto& tap = taps_[slot];
+        const auto& counters = region_->taps(0)[slot].values;
+        const auto value = [&](lib::TapCounter index) {
+            return counters[static_cast<std::size_t>(index)].load();
+        };
+        if (tap.id == 0) {
+            continue;
+        }
+        const bool raised = tap.service.packet_limit > value(lib::TapCounter::matched_packets) &&
+                            tap.service.byte_limit > value(lib::TapCounter::matched_bytes);
+        tap.over = tap.over && !raised;
+        if (!raised || tap.over) {
+            tap.over = true;
+            tasking().tap_over(lib::TapSlot{slot}, lib::TapId{tap.id}, now);
+        }
+    }
 }
 
 bool Box::apply() {
@@ -251,6 +309,9 @@ void Box::settle() {
         more = !paused && apply();
         service().advance(now);
         more = service().work(now) || more;
+    }
+    for (auto& event : tasking().take_events()) {
+        ended_.push_back(std::move(event));
     }
     for (auto& event : service().take_events()) {
         events_.push_back(std::move(event));
@@ -281,26 +342,66 @@ void Box::dataplane_starts() {
     const lib::RegionShape shape{box_taps, 1};
     region_ = lib::StatusRegion::create(shape, lib::Epoch{++epoch_}).value();
     view_ = lib::StatusView::receive(lib::FileDescriptor{::dup(region_->descriptor())}, shape).value();
-    taps_.assign(box_taps, 0);
+    taps_.assign(box_taps, {});
     link();
 }
 
-void Box::count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes) {
+std::vector<std::uint32_t> Box::slots_of(std::uint64_t tap) const {
+    std::vector<std::uint32_t> slots;
     for (std::uint32_t slot = 0; slot < box_taps; ++slot) {
-        if (taps_[slot] == tap) {
-            auto& counters = region_->taps(0)[slot];
-            lib::add(counters[lib::TapCounter::matched_packets], packets);
-            lib::add(counters[lib::TapCounter::matched_bytes], bytes);
-            return;
+        if (taps_[slot].id == tap) {
+            slots.push_back(slot);
         }
     }
-    FAIL("no such tap");
+    return slots;
+}
+
+void Box::count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes, std::size_t part) {
+    const auto slot = slots_of(tap).at(part);
+    auto& place = taps_[slot];
+    auto& counters = region_->taps(0)[slot];
+    auto& seen_packets = counters[lib::TapCounter::matched_packets];
+    auto& seen_bytes = counters[lib::TapCounter::matched_bytes];
+    for (std::uint64_t packet = 0; packet < packets; ++packet) {
+        const auto size = bytes / packets;
+        if (place.over || seen_packets.load() + 1 > place.service.packet_limit ||
+            seen_bytes.load() + size > place.service.byte_limit) {
+            place.over = true;
+            break;
+        }
+        lib::add(seen_packets, 1);
+        lib::add(seen_bytes, size);
+    }
+    place.over = place.over || seen_packets.load() >= place.service.packet_limit ||
+                 seen_bytes.load() >= place.service.byte_limit;
+    if (place.over && !paused) {
+        tasking().tap_over(lib::TapSlot{slot}, lib::TapId{tap}, now);
+        settle();
+    }
+}
+
+std::vector<lib::Criterion> Box::criteria(std::uint64_t tap) const {
+    std::vector<lib::Criterion> criteria;
+    for (const auto slot : slots_of(tap)) {
+        criteria.push_back(taps_[slot].criterion);
+    }
+    return criteria;
+}
+
+lib::TapService Box::service_of(std::uint64_t tap) const {
+    return taps_[slots_of(tap).at(0)].service;
 }
 
 std::vector<std::uint64_t> Box::installed() const {
     std::vector<std::uint64_t> ids;
-    std::ranges::copy_if(taps_, std::back_inserter(ids), [](std::uint64_t id) { return id != 0; });
+    for (const auto& tap : taps_) {
+        if (tap.id != 0) {
+            ids.push_back(tap.id);
+        }
+    }
     std::ranges::sort(ids);
+    const auto repeated = std::ranges::unique(ids);
+    ids.erase(repeated.begin(), repeated.end());
     return ids;
 }
 
@@ -312,6 +413,11 @@ void Box::pass(std::uint64_t milliseconds) {
         service().tick(now);
         settle();
     }
+}
+
+std::vector<control::TapEvent> Box::ended() {
+    settle();
+    return std::exchange(ended_, {});
 }
 
 std::size_t Box::events(control::SecurityReason reason) {

@@ -24,8 +24,10 @@ namespace flowtap::test {
 
 inline constexpr std::uint32_t box_taps = 64;
 
-/// Two sources "a" (account a, at most 4 criteria) and "b" (accounts b and officer); routes to 192.0.2.0/24
-/// and 2001:db8:f::/48; "known" is a configured destination of a's, "theirs" one of b's.
+/// Two sources "a" (account a, at most 4 criteria and 3 destinations) and "b" (accounts b and officer);
+/// routes to 192.0.2.0/24 and 2001:db8:f::/48; "known" is a configured destination of a's, "theirs" one of
+/// b's. A wire of ports "a" and "b"; interfaces "ge-0" (port a), "ge-7.3" (b, VLAN 700), "trunk" (a, any);
+/// VRF "red": ge-0.100 and b. Drop policies "web", "dns", "v6".
 const lib::Config& box_config();
 
 /// Signed with the key of source `source` ("key-a", "key-b"), or with `key`.
@@ -38,7 +40,7 @@ std::string add_message(std::uint64_t seq, std::initializer_list<std::string_vie
 
 class Box {
   public:
-    Box();
+    explicit Box(const lib::Config& config = box_config());
 
     // Clients
 
@@ -61,7 +63,12 @@ class Box {
     void dataplane_dies();
     /// A new life, with its counters at zero, brought up to date.
     void dataplane_starts();
-    void count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes);
+    /// That many packets come that the tap matches, of bytes/packets bytes each: to the slot `part` of its
+    /// one or two. A limit stops it like the dataplane does, which is told unless paused.
+    void count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes, std::size_t part = 0);
+    /// As installed in its slots.
+    std::vector<lib::Criterion> criteria(std::uint64_t tap) const;
+    lib::TapService service_of(std::uint64_t tap) const;
     /// Taps that the dataplane has.
     std::vector<std::uint64_t> installed() const;
     std::size_t commits = 0;
@@ -75,6 +82,8 @@ class Box {
     void control_restarts();
 
     std::size_t events(control::SecurityReason reason);
+    /// Taps that ended since the last call.
+    std::vector<control::TapEvent> ended();
     std::uint64_t counter(control::ServiceCounter counter) { return service().counters()[counter]; }
 
     control::Service& service() { return *process_->service; }
@@ -83,7 +92,7 @@ class Box {
 
   private:
     struct Process {
-        Process(const Scratch& scratch);
+        Process(const lib::Config& config, const Scratch& scratch);
         control::Sources sources;
         control::CriteriaIds ids;
         control::Tasking tasking;
@@ -93,14 +102,25 @@ class Box {
     void begin(lib::FileDescriptor kept);
     void link();
     bool take_batch(const lib::CommandBatch& batch);
+    void tell_over();
+    std::vector<std::uint32_t> slots_of(std::uint64_t tap) const;
 
+    struct Installed {
+        std::uint64_t id = 0;  ///< 0: free
+        lib::Criterion criterion{};
+        lib::TapService service{};
+        bool over = false;
+    };
+
+    const lib::Config& config_;
     Scratch scratch_;
     std::unique_ptr<Process> process_;
     std::optional<lib::StatusRegion> region_;
     std::optional<lib::StatusView> view_;
-    std::vector<std::uint64_t> taps_;  ///< id by slot; 0: free
+    std::vector<Installed> taps_;  ///< by slot
     std::uint64_t epoch_ = 0;
     std::vector<control::SecurityEvent> events_;
+    std::vector<control::TapEvent> ended_;
 };
 
 }  // namespace flowtap::test

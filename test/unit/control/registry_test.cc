@@ -229,6 +229,76 @@ TEST_CASE(
     CHECK(log->steps.load() > 1000);
 }
 
+TEST_CASE("terms change and survive; a second slot is remembered") {
+    auto registry = Registry::create(max_taps).value();
+    auto made = entry(5, 5);
+    made.terms.total = 60;
+    made.second = TapSlot{9};
+    REQUIRE(registry.add(made).has_value());
+    REQUIRE(registry.add(entry(6, 6)).has_value());
+    for (std::uint32_t step = 1; step <= 5; ++step) {
+        control::TapTerms terms;
+        terms.total = step;
+        terms.packets_end = step * 1'000;
+        terms.suppressed = step;
+        const std::array changes{control::TermsChange{TapSlot{5}, terms}};
+        registry.set_terms(changes);
+        const auto next = adopted(registry);
+        CHECK(next.read(TapSlot{5})->terms == terms);
+        CHECK(next.read(TapSlot{5})->second == TapSlot{9});
+        CHECK(next.read(TapSlot{6})->terms == control::TapTerms{});
+        CHECK_FALSE(next.read(TapSlot{6})->second.has_value());
+    }
+}
+
+TEST_CASE(
+    "killed at any point of a change of terms: the taps have the old ones or the new ones, all of them") {
+    struct Log {
+        std::atomic<std::uint64_t> begun{0};
+        std::atomic<std::uint64_t> done{0};
+    };
+    constexpr std::uint32_t taps = 40;
+    std::mt19937_64 random{17};
+    auto registry = Registry::create(max_taps).value();
+    for (std::uint32_t slot = 0; slot < taps; ++slot) {
+        REQUIRE(registry.add(entry(slot, slot + 1)).has_value());
+    }
+    Witness<Log> log;
+    std::uint64_t unfinished = 0;
+    for (int life = 0; life < 400; ++life) {
+        run_and_kill(std::chrono::microseconds{random() % 600}, [&](const auto& begun) {
+            auto mine = Registry::adopt(lib::FileDescriptor{::dup(registry.descriptor())}, max_taps);
+            begun();
+            while (mine) {
+                const auto value = log->done.load() + 1;
+                log->begun.store(value);
+                std::vector<control::TermsChange> changes;
+                for (std::uint32_t slot = 0; slot < taps; ++slot) {
+                    control::TapTerms terms;
+                    terms.packets = value;
+                    terms.bytes_end = value + slot;
+                    changes.push_back({TapSlot{slot}, terms});
+                }
+                mine->set_terms(changes);
+                log->done.store(value);
+            }
+        });
+        const auto next = adopted(registry);
+        REQUIRE(next.damaged() == 0);
+        const auto value = next.read(TapSlot{0})->terms.packets;
+        REQUIRE((value == log->done.load() || value == log->begun.load()));
+        unfinished += log->done.load() != log->begun.load() ? 1U : 0U;
+        for (std::uint32_t slot = 0; slot < taps; ++slot) {
+            const auto terms = next.read(TapSlot{slot})->terms;
+            REQUIRE(terms.packets == value);
+            REQUIRE((value == 0 || terms.bytes_end == value + slot));
+        }
+        log->done.store(value);
+    }
+    CHECK(log->done.load() > 1'000);
+    CHECK(unfinished > 50);
+}
+
 TEST_CASE("what an SA slot was given last is remembered, also by the next process") {
     auto registry = Registry::create(max_taps).value();
     const control::SaGrant first{{1}, 7, lib::Epoch{3}, 100};

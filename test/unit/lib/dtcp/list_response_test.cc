@@ -46,8 +46,10 @@ TEST_CASE("8: an entry has its parameters in the order of the specification", "[
     auto key = hmac("Juniper");
     ListWriter writer{dtcp::version_0_7, 3, now, 1, unlimited, key};
     ListEntry full = entry(42);
-    const std::string given = lines({"SOURCE-ADDRESS: 10.0.0.1", "TIMEOUT-IDLE: 60", "FLAGS: SENDASYNC",
-                                     "X-JTAP-CDEST-DEST-ADDRESS: 203.0.113.1", "X-MD-INTERCEPT-ID: 1"});
+    full.given_filter = "SOURCE-ADDRESS: 10.0.0.1\r\n";
+    full.specified.idle = 60;
+    const std::string given =
+        lines({"FLAGS: SENDASYNC", "X-JTAP-CDEST-DEST-ADDRESS: 203.0.113.1", "X-MD-INTERCEPT-ID: 1"});
     full.given = given;
     full.statistics = dtcp::ListStatistics{.remaining_idle = 59,
                                            .remaining_total = 1,
