@@ -28,7 +28,7 @@ RUNS = [
 ]
 
 SANITIZER_ENVIRONMENT = {
-    "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1",
+    "ASAN_OPTIONS": "abort_on_error=1",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }
