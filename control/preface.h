@@ -39,7 +39,7 @@ enum class Preface : std::uint8_t {
 
 struct PrefaceResult {
     Preface state = Preface::incomplete;
-    std::size_t size = 0;                   ///< of `whole`: its bytes
+    std::size_t size = 0;                     ///< of `whole`: its bytes
     std::optional<lib::IpAddress> address{};  ///< of `whole`: unset where the bridge did not know it
 };
 
