@@ -133,7 +133,12 @@ Application::Application(const lib::Config& config, Opened opened, CriteriaIds i
       link_{
           {io_, config, opened_.sources, tasking_, opened_.associations, granter_, service_, opened_.region},
           [this] { settle(); }},
-      dtcp_{io_, std::move(opened_.dtcp), opened_.dtcp_group, service_, [this] { link_.step(); }},
+      dtcp_{io_,
+            std::move(opened_.dtcp),
+            opened_.dtcp_group,
+            std::chrono::seconds{config.ssh.idle_timeout},
+            service_,
+            [this] { link_.step(); }},
       ctl_{io_, std::move(opened_.ctl), opened_.ctl_group,
            [this](std::string_view line) {
                const ViewSources sources{config_, tasking_, service_, opened_.associations,
@@ -154,6 +159,7 @@ void Application::run() {
     });
     asio::co_spawn(io_, link_.run(), asio::detached);
     asio::co_spawn(io_, dtcp_.run(), asio::detached);
+    asio::co_spawn(io_, dtcp_.watch(), asio::detached);
     asio::co_spawn(io_, ctl_.run(), asio::detached);
     tick();
     spdlog::info("ready: serving {} and {}", (config_.control.run_dir / "dtcp.sock").string(),

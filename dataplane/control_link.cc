@@ -134,6 +134,7 @@ void ControlLink::take_outcome() {
                   .slot = outcome->slot,
                   .id = static_cast<std::uint64_t>(*std::exchange(in_progress_, std::nullopt))});
     }
+    report_over();
 }
 
 void ControlLink::complete(lib::CompletionRecord record) {
@@ -160,13 +161,21 @@ void ControlLink::send_backlog() {
     }
 }
 
-void ControlLink::report(lib::CompletionKind event, std::uint32_t slot) {
+void ControlLink::report(lib::CompletionKind event, std::uint32_t slot, std::uint64_t id) {
     if (session_) {
-        complete({.kind = event, .slot = slot});
+        complete({.kind = event, .slot = slot, .id = id});
+    }
+}
+
+void ControlLink::report_over() {
+    for (const Tasking::OverTap& tap : tasking_.take_over()) {
+        report(lib::CompletionKind::tap_over, static_cast<std::uint32_t>(tap.slot),
+               static_cast<std::uint64_t>(tap.id));
     }
 }
 
 void ControlLink::watch() {
+    report_over();
     if (!session_) {
         return;
     }

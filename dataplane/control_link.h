@@ -30,12 +30,13 @@ class ControlLink {
     bool busy() const { return tasking_.busy() || !backlog_.empty() || more_commands_; }
     /// A bounded step of all that is to do.
     void serve();
-    /// Says so in the log when control hangs, or goes on again. At least every 100 ms.
+    /// Says so in the log when control hangs, or goes on again, and tells control of taps that are over. At
+    /// least every 100 ms.
     void watch();
 
     /// Tells control of it, now or as soon as the ring has room. Nobody is told while no control is
     /// connected.
-    void report(lib::CompletionKind event, std::uint32_t slot);
+    void report(lib::CompletionKind event, std::uint32_t slot, std::uint64_t id = 0);
 
     bool connected() const { return session_.has_value(); }
     /// A control has connected since the last call: it has heard no event yet.
@@ -59,6 +60,7 @@ class ControlLink {
     void take_events();
     void take_commands();
     void take_outcome();
+    void report_over();
     void complete(lib::CompletionRecord record);
     void send_backlog();
     void end_session();

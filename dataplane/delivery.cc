@@ -45,24 +45,67 @@ Delivery::Delivery(const Parts& parts, crypto::Sealer sealer)
     }
 }
 
-void Delivery::copy(const rte_mbuf& frame, const match::Headers& headers,
+bool Delivery::copy(const rte_mbuf& frame, const match::Headers& headers,
                     const match::FrameMatches& matches) {
-    const Original original{frame, headers.l3_offset, headers.l3_length};
-    assert(original.offset + original.length <= frame.pkt_len);
+    assert(std::uint32_t{headers.l3_offset} + headers.l3_length <= frame.pkt_len ||
+           !match::matchable(headers.verdict));
+    bool any = false;
     lib::add(parts_.status.counters[lib::WorkerCounter::match_overflow], matches.overflow);
     for (const match::Match& match : matches) {
+        const TapCopies& copies = copies_of(match.payload);
+        const Original original = copies.layer2 ? Original{frame, 0, frame.pkt_len}
+                                                : Original{frame, headers.l3_offset, headers.l3_length};
+        bool last = false;
+        if (const TapTerms* terms = copies.terms.load(std::memory_order_acquire); terms != nullptr)
+            [[unlikely]] {
+            terms = terms_of(terms, generation_);
+            const Decision decision =
+                terms == nullptr ? Decision::copy : decide(*terms, match.slot, headers, original.length);
+            if (decision == Decision::leave) {
+                continue;
+            }
+            last = decision == Decision::copy_last;
+        }
+        any = true;
         lib::TapCounters& tap = parts_.taps[static_cast<std::size_t>(match.slot)];
         lib::add(tap[lib::TapCounter::matched_packets], 1);
         lib::add(tap[lib::TapCounter::matched_bytes], original.length);
-        const TapCopies& copies = copies_of(match.payload);
         lib::add(parts_.status.counters[lib::WorkerCounter::matches], copies.targets.size());
         for (const CopyTarget& target : copies.targets) {
             const Outcome outcome = prepare(original, target, match.slot);
             if (outcome != Outcome::copies_sent) {
-                settle(match.slot, outcome);
+                settle({.slot = match.slot, .bytes = original.length, .outcome = outcome});
             }
         }
+        if (last) {
+            parts_.over.post(static_cast<std::size_t>(match.slot));  // its counters say so by now
+        }
     }
+    return any;
+}
+
+/// What a tap with limits or drop policies does with a frame that it matches.
+Delivery::Decision Delivery::decide(const TapTerms& terms, lib::TapSlot slot, const match::Headers& headers,
+                                    std::uint32_t bytes) {
+    lib::TapCounters& tap = parts_.taps[static_cast<std::size_t>(slot)];
+    if (parts_.policies.any_matches(terms.service.suppressed, headers, port_)) {
+        const std::uint64_t one = terms.over() ? 0 : 1;  // of a tap that is over nothing is counted
+        lib::add(tap[lib::TapCounter::suppressed], one);
+        lib::add(parts_.status.counters[lib::WorkerCounter::suppressed], one);
+        return Decision::leave;
+    }
+    switch (admit(terms, parts_.worker, tap, bytes)) {
+        case Admission::admitted:
+            return Decision::copy;
+        case Admission::last:
+            return Decision::copy_last;
+        case Admission::ended:
+            parts_.over.post(static_cast<std::size_t>(slot));
+            break;
+        case Admission::refused:
+            break;
+    }
+    return Decision::leave;
 }
 
 /// Queues the copy's packets, or says why it is lost.
@@ -98,7 +141,7 @@ Delivery::Outcome Delivery::prepare(const Original& original, const CopyTarget& 
     if (rte_pktmbuf_alloc_bulk(parts_.pool, mbufs.data(), count) != 0) {
         return Outcome::copy_no_buffer;
     }
-    copies_[copy_count_] = {.slot = slot};
+    copies_[copy_count_] = {.slot = slot, .bytes = original.length};
     std::uint32_t offset = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
         const Piece piece = next_piece(encapsulation, datagram, offset, largest);
@@ -136,12 +179,15 @@ void Delivery::add_packet(const Original& original, const CopyTarget& target, co
                                  .ether_type = ether_type(family)};
 }
 
-void Delivery::settle(lib::TapSlot slot, Outcome outcome) {
-    const bool sent = outcome == Outcome::copies_sent;
-    lib::add(parts_.status.counters[outcome], 1);
-    lib::add(parts_.taps[static_cast<std::size_t>(slot)]
-                        [sent ? lib::TapCounter::copies_sent : lib::TapCounter::copies_dropped],
-             1);
+void Delivery::settle(const Copy& copy) {
+    lib::TapCounters& tap = parts_.taps[static_cast<std::size_t>(copy.slot)];
+    lib::add(parts_.status.counters[copy.outcome], 1);
+    if (copy.outcome == Outcome::copies_sent) {
+        lib::add(tap[lib::TapCounter::copies_sent], 1);
+    } else {
+        lib::add(tap[lib::TapCounter::copies_dropped], 1);
+        lib::add(tap[lib::TapCounter::dropped_bytes], copy.bytes);
+    }
 }
 
 void Delivery::flush() {
@@ -151,7 +197,7 @@ void Delivery::flush() {
     seal();
     send();
     for (const Copy& copy : std::span(copies_).first(copy_count_)) {
-        settle(copy.slot, copy.outcome);
+        settle(copy);
     }
     packet_count_ = 0;
     copy_count_ = 0;

@@ -1,5 +1,8 @@
 // The delivery stage of one worker: from frames and the taps that they match to packets on the delivery port.
 //
+// A tap's terms decide first (tap_copies.h): a match that a drop policy leaves out is counted as such and
+// nowhere else, one that a limit cuts off is not counted at all.
+//
 // Every copy that is owed ends in one of two ways: it is sent, or it is lost under a cause that has a
 // counter. The ledger closes for each tap: copies owed = copies-sent + copies-dropped; for the worker:
 // matches = copies-sent + the sum of the copy-... counters. A copy that needs several packets is sent when
@@ -11,8 +14,10 @@
 #pragma once
 
 #include "crypto/sealer.h"
+#include "dataplane/drop_policies.h"
 #include "dataplane/match/headers.h"
 #include "dataplane/match/tap_table.h"
+#include "dataplane/over_board.h"
 #include "dataplane/port.h"
 #include "dataplane/sa_table.h"
 #include "dataplane/tap_copies.h"
@@ -38,16 +43,23 @@ class Delivery {
         std::uint32_t mtu = 0;  ///< largest IP packet on the delivery port
         lib::WorkerStatus& status;
         std::span<lib::TapCounters> taps;
+        const DropPolicies& policies;
+        OverBoard& over;
         std::uint16_t worker = 0;  ///< index, and of how many: IPv4 IDs of two workers never meet
         std::uint16_t workers = 1;
     };
 
     Delivery(const Parts& parts, crypto::Sealer sealer);
 
-    /// Before the first frame of a burst.
-    void begin() { view_ = &parts_.sas.view(); }
-    /// Owes every copy of the frame. The frame is the caller's and must stay unchanged until flush().
-    void copy(const rte_mbuf& frame, const match::Headers& headers, const match::FrameMatches& matches);
+    /// Before the first frame of a burst that came in at `port` and was classified with `generation`.
+    void begin(std::uint16_t port, match::Generation generation) {
+        view_ = &parts_.sas.view();
+        port_ = port;
+        generation_ = generation;
+    }
+    /// Owes every copy of the frame; false if there is none. The frame is the caller's and must stay
+    /// unchanged until flush().
+    bool copy(const rte_mbuf& frame, const match::Headers& headers, const match::FrameMatches& matches);
     /// Seals and sends what is owed, and settles it in the counters.
     void flush();
 
@@ -70,13 +82,18 @@ class Delivery {
     };
     struct Copy {
         lib::TapSlot slot{};
+        std::uint32_t bytes = 0;  ///< of the original
         Outcome outcome = Outcome::copies_sent;
     };
 
+    enum class Decision : std::uint8_t { copy, copy_last, leave };
+
+    Decision decide(const TapTerms& terms, lib::TapSlot slot, const match::Headers& headers,
+                    std::uint32_t bytes);
     Outcome prepare(const Original& original, const CopyTarget& target, lib::TapSlot slot);
     void add_packet(const Original& original, const CopyTarget& target, const ActiveSa* sa,
                     const Datagram& datagram, const Piece& piece, rte_mbuf* mbuf);
-    void settle(lib::TapSlot slot, Outcome outcome);
+    void settle(const Copy& copy);
     void seal();
     void seal_for(const ActiveSa& sa, std::span<const std::uint8_t> packets);
     void send();
@@ -84,6 +101,8 @@ class Delivery {
     Parts parts_;
     crypto::Sealer sealer_;
     const SaView* view_;
+    match::Generation generation_ = 0;
+    std::uint16_t port_ = 0;
     lib::MacAddress source_{};
     std::uint32_t identification_;
     std::size_t packet_count_ = 0;

@@ -190,6 +190,8 @@ struct Tables {
     match::Quiescence quiescence;
     match::TapTable taps;
     OwnFlows own_flows;
+    DropPolicies policies;
+    OverBoard over;
     crypto::Implementation sealing;
     SaTable sas;
 
@@ -200,6 +202,8 @@ struct Tables {
                             .memory = &memory,
                             .seed = std::uint64_t{std::random_device{}()} << 32U | std::random_device{}()}),
           own_flows(quiescence),
+          policies(config.drop_policies),
+          over(config.dataplane.max_taps),
           sealing(engine.implementation()),
           sas(quiescence, std::move(engine), config.tunnels, config.delivery.mtu) {
         for (const lib::TunnelConfig& tunnel : config.tunnels) {
@@ -246,6 +250,8 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                            .mtu = config.delivery.mtu,
                            .status = status,
                            .taps = region.taps(i),
+                           .policies = tables.policies,
+                           .over = tables.over,
                            .worker = static_cast<std::uint16_t>(i),
                            .workers = static_cast<std::uint16_t>(count)},
                           std::move(*sealer)};
@@ -330,7 +336,9 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
                      .taps = tables.taps,
                      .own_flows = tables.own_flows,
                      .sas = tables.sas,
-                     .status = *region});
+                     .status = *region,
+                     .policies = tables.policies,
+                     .over = tables.over});
     auto server = listen(config, *region);
     if (!server) {
         return std::unexpected(server.error());

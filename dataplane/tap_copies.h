@@ -1,14 +1,19 @@
-// What the tap table's payload stands for: where a tap's copies go, resolved when the tap was installed.
+// What the tap table's payload stands for: where a tap's copies go, resolved when the tap was installed, and
+// on what terms.
 #pragma once
 
 #include "dataplane/encapsulation.h"
 #include "dataplane/match/tap_table.h"
 #include "dataplane/own_flows.h"
+#include "dataplane/tap_usage.h"
 #include "lib/config.h"
 #include "lib/records.h"
+#include "lib/status.h"
 
+#include <atomic>
 #include <bit>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -26,11 +31,54 @@ struct CopyTarget {
     std::uint16_t tunnel = 0;  ///< index in the configuration
 };
 
-/// Owned by the manager, which frees it when no worker can see the tap any more; constant meanwhile.
+/// How long a tap copies and what it leaves out, from one commit on. Constant once a worker can see it.
+struct TapTerms {
+    lib::TapService service;
+    match::Generation since = 0;         ///< the commit that brought it; earlier bursts go by `previous`
+    const TapTerms* previous = nullptr;  ///< null: without limits and drop policies
+    TapUsage* usage = nullptr;           ///< null: no limits, and never had any
+    TapUsage::Term term = 0;
+
+    bool over() const { return usage != nullptr && usage->over(service, term); }
+};
+
+/// Whether the worker copies a packet of so many bytes; `counted` is what it has counted of the tap, this
+/// packet not included.
+inline Admission admit(const TapTerms& terms, std::uint16_t worker, const lib::TapCounters& counted,
+                       std::uint32_t bytes) {
+    if (terms.usage == nullptr) {
+        return Admission::admitted;
+    }
+    if (!terms.usage->has_contribution(worker)) {
+        terms.usage->contribute(worker,
+                                counted[lib::TapCounter::matched_packets].load(std::memory_order_relaxed),
+                                counted[lib::TapCounter::matched_bytes].load(std::memory_order_relaxed));
+    }
+    return terms.usage->admit(terms.service, terms.term, bytes);
+}
+
+/// The terms of a burst that was classified with this generation.
+inline const TapTerms* terms_of(const TapTerms* newest, match::Generation generation) {
+    while (newest != nullptr && newest->since > generation) {
+        newest = newest->previous;
+    }
+    return newest;
+}
+
+/// Owned by the manager, which frees it when no worker can see the tap any more; constant meanwhile, but for
+/// `terms`.
 struct TapCopies {
-    lib::TapId id{};
     std::vector<CopyTarget> targets;
+    std::atomic<const TapTerms*> terms =
+        nullptr;          ///< null: without limits and drop policies; the manager writes
+    bool layer2 = false;  ///< copies are whole frames
+    lib::TapId id{};
     std::vector<FlowKey> flows;  ///< of the encapsulations, for OwnFlows
+
+    // The manager's alone.
+    std::unique_ptr<const TapTerms> owned_terms;  ///< what `terms` points to
+    std::unique_ptr<TapTerms> staged_terms;       ///< of a batch
+    std::unique_ptr<TapUsage> usage;              ///< once the tap has a limit
 };
 
 /// The longest prefix that holds the address decides.

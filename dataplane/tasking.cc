@@ -53,16 +53,35 @@ struct Overload : Functions... {
     using Functions::operator()...;
 };
 
+bool is_limited(const lib::TapService& service) {
+    return service.packet_limit != lib::no_limit || service.byte_limit != lib::no_limit;
+}
+
+/// Of a tap that no worker has seen yet.
+void set_terms(TapCopies& copies, const lib::TapService& service) {
+    copies.usage = is_limited(service) ? std::make_unique<TapUsage>(true) : nullptr;
+    copies.owned_terms =
+        service == lib::TapService{}
+            ? nullptr
+            : std::make_unique<const TapTerms>(TapTerms{.service = service, .usage = copies.usage.get()});
+    copies.terms.store(copies.owned_terms.get(), std::memory_order_relaxed);
+}
+
+lib::TapService service_of(const TapCopies& copies) {
+    return copies.owned_terms != nullptr ? copies.owned_terms->service : lib::TapService{};
+}
+
 }  // namespace
 
-Tasking::Tasking(const Parts& parts) : parts_(parts), installed_(parts.config.dataplane.max_taps) {}
+Tasking::Tasking(const Parts& parts) : parts_(parts), places_(parts.config.dataplane.max_taps) {}
 
 void Tasking::begin(lib::Batch batch) {
     batch_ = std::move(batch);
     next_ = 0;
     resync_ = !batch_.changes.empty() && std::holds_alternative<lib::ResyncBegin>(batch_.changes.front());
+    whole_ = resync_;
     if (resync_) {
-        named_.assign(installed_.size(), false);
+        named_.assign(places_.size(), false);
         parts_.sas.stage_resync();
     }
     phase_ = Phase::staging;
@@ -76,6 +95,8 @@ std::optional<Tasking::Outcome> Tasking::advance() {
             return stage_some();
         case Phase::sweeping:
             return sweep_some();
+        case Phase::counting:
+            return count();
         case Phase::publishing:
             return publish();
         case Phase::settling:
@@ -94,7 +115,11 @@ std::optional<Tasking::Outcome> Tasking::stage_some() {
     }
     if (next_ == batch_.changes.size()) {
         next_ = 0;
-        phase_ = resync_ ? Phase::sweeping : Phase::publishing;
+        if (resync_) {
+            phase_ = Phase::sweeping;
+        } else {
+            prepare();
+        }
     }
     return std::nullopt;
 }
@@ -104,7 +129,7 @@ lib::Refusal Tasking::stage(lib::Change& change) {
         Overload{
             [](const lib::ResyncBegin&) { return lib::Refusal::none; },
             [this](const lib::TapAdd& tap) { return stage_tap(tap); },
-            [](const lib::TapUpdated&) { return lib::Refusal::malformed_record; },
+            [this](const lib::TapUpdated& update) { return stage_update(update); },
             [this](const lib::TapRemove& tap) { return unstage(tap); },
             [this](const lib::SaInstall& sa) { return stage_sa(sa); },
             [this](const lib::SaLease& lease) { return parts_.sas.stage_lease(lease); },
@@ -115,36 +140,89 @@ lib::Refusal Tasking::stage(lib::Change& change) {
 
 lib::Refusal Tasking::stage_tap(const lib::TapAdd& tap) {
     const auto slot = static_cast<std::size_t>(tap.slot);
-    if (slot >= installed_.size()) {
+    if (slot >= places_.size()) {
         return lib::Refusal::unknown_slot;
     }
+    if ((tap.service.suppressed & ~parts_.policies.known()) != 0) {
+        return lib::Refusal::malformed_record;
+    }
+    Place& place = places_[slot];
     if (resync_) {
         if (named_[slot]) {
             return lib::Refusal::slot_in_use;
         }
         named_[slot] = true;
     }
-    if (const auto& present = installed_[slot]) {
+    if (place.live) {
         if (!resync_) {
             return lib::Refusal::slot_in_use;
         }
-        if (present->id != tap.id) {
+        if (place.live->id == tap.id) {
+            stage_terms(slot, tap.service);
+        } else {
             deferred_.push_back(next_);
+            place.deferred = static_cast<std::uint32_t>(next_ + 1);
         }
         return lib::Refusal::none;
     }
     auto copies = std::make_unique<TapCopies>();
     copies->id = tap.id;
+    copies->layer2 = tap.criterion.layer2;
     for (const lib::TapDestination& destination : tap.destinations) {
         copies->targets.push_back(resolve(destination, parts_.config.routes));
         copies->flows.push_back(flow_of(destination));
     }
+    set_terms(*copies, tap.service);
     const auto staged = parts_.taps.stage_add(tap.slot, tap.id, tap.criterion, payload_of(*copies));
     if (!staged) {
         return refusal_of(staged.error());
     }
-    added_.push_back({slot, std::move(copies)});
+    added_.push_back(slot);
+    place.staged = std::move(copies);
     return lib::Refusal::none;
+}
+
+lib::Refusal Tasking::stage_update(const lib::TapUpdated& update) {
+    const auto slot = static_cast<std::size_t>(update.slot);
+    if (slot >= places_.size()) {
+        return lib::Refusal::unknown_slot;
+    }
+    if ((update.service.suppressed & ~parts_.policies.known()) != 0) {
+        return lib::Refusal::malformed_record;
+    }
+    const Place& place = places_[slot];
+    if (place.staged) {
+        if (place.staged->id != update.id) {
+            return lib::Refusal::unknown_slot;
+        }
+        set_terms(*place.staged, update.service);
+        return lib::Refusal::none;
+    }
+    if (place.deferred != 0) {
+        auto& tap = std::get<lib::TapAdd>(batch_.changes[place.deferred - 1]);
+        if (tap.id != update.id) {
+            return lib::Refusal::unknown_slot;
+        }
+        tap.service = update.service;
+        return lib::Refusal::none;
+    }
+    if (!place.live || place.leaving || place.live->id != update.id) {
+        return lib::Refusal::unknown_slot;
+    }
+    stage_terms(slot, update.service);
+    return lib::Refusal::none;
+}
+
+/// Of a tap that is there; the last of a batch counts.
+void Tasking::stage_terms(std::size_t slot, const lib::TapService& service) {
+    TapCopies& copies = *places_[slot].live;
+    if (!copies.staged_terms) {
+        if (service == service_of(copies)) {
+            return;
+        }
+        updated_.push_back(slot);
+    }
+    copies.staged_terms = std::make_unique<TapTerms>(TapTerms{.service = service});
 }
 
 lib::Refusal Tasking::unstage(const lib::TapRemove& tap) {
@@ -152,9 +230,10 @@ lib::Refusal Tasking::unstage(const lib::TapRemove& tap) {
         return refusal_of(staged.error());
     }
     const auto slot = static_cast<std::size_t>(tap.slot);
-    if (!installed_[slot]) {
+    if (!places_[slot].live) {
         return lib::Refusal::unknown_slot;  // added by this very batch: no use is made of that
     }
+    places_[slot].leaving = true;
     removed_.push_back(slot);
     return lib::Refusal::none;
 }
@@ -171,8 +250,21 @@ lib::Refusal Tasking::stage_sa(const lib::SaInstall& install) {
 Tasking::Outcome Tasking::refuse(lib::Refusal refusal, std::uint32_t slot) {
     parts_.taps.rollback();
     parts_.sas.rollback();
+    for (const std::size_t place : added_) {
+        places_[place].staged.reset();
+    }
+    for (const std::size_t place : removed_) {
+        places_[place].leaving = false;
+    }
+    for (const std::size_t place : updated_) {
+        places_[place].live->staged_terms.reset();
+    }
+    for (const std::size_t change : deferred_) {
+        places_[slot_of(batch_.changes[change])].deferred = 0;
+    }
     added_.clear();
     removed_.clear();
+    updated_.clear();
     new_sas_.clear();
     deferred_.clear();
     batch_ = {};
@@ -184,21 +276,22 @@ Tasking::Outcome Tasking::refuse(lib::Refusal refusal, std::uint32_t slot) {
 std::optional<Tasking::Outcome> Tasking::sweep_some() {
     const auto remove = [this](std::size_t slot) {
         const lib::TapSlot tap_slot{static_cast<std::uint32_t>(slot)};
-        if (const auto staged = parts_.taps.stage_remove(tap_slot, installed_[slot]->id); !staged) {
+        if (const auto staged = parts_.taps.stage_remove(tap_slot, places_[slot].live->id); !staged) {
             return refusal_of(staged.error());
         }
+        places_[slot].leaving = true;
         removed_.push_back(slot);
         return lib::Refusal::none;
     };
-    const std::size_t end = std::min(installed_.size(), next_ + sweep_step);
+    const std::size_t end = std::min(places_.size(), next_ + sweep_step);
     for (; next_ < end; ++next_) {
-        if (installed_[next_] && !named_[next_]) {
+        if (places_[next_].live && !named_[next_]) {
             if (const lib::Refusal refusal = remove(next_); refusal != lib::Refusal::none) {
                 return refuse(refusal, static_cast<std::uint32_t>(next_));
             }
         }
     }
-    if (next_ < installed_.size()) {
+    if (next_ < places_.size()) {
         return std::nullopt;
     }
     for (const std::size_t change : deferred_) {
@@ -207,13 +300,86 @@ std::optional<Tasking::Outcome> Tasking::sweep_some() {
             return refuse(refusal, slot);
         }
     }
-    phase_ = Phase::publishing;
+    prepare();
     return std::nullopt;
+}
+
+/// A tap with its first limit was counted by each worker for itself: from now on they count together, still
+/// without a limit.
+void Tasking::prepare() {
+    phase_ = Phase::publishing;
+    for (const std::size_t slot : updated_) {
+        TapCopies& copies = *places_[slot].live;
+        if (copies.usage || !is_limited(copies.staged_terms->service)) {
+            continue;
+        }
+        copies.usage = std::make_unique<TapUsage>(false);
+        auto terms = std::make_unique<TapTerms>(copies.owned_terms ? *copies.owned_terms : TapTerms{});
+        terms->previous = nullptr;
+        terms->usage = copies.usage.get();
+        replace_terms(copies, std::move(terms));
+        counting_.push_back(slot);
+    }
+    if (!counting_.empty()) {
+        period_ = parts_.quiescence.next_period();
+        phase_ = Phase::counting;
+    }
+}
+
+/// When all workers count together, what they counted before is added; when they have seen that it is, the
+/// limit may be obeyed.
+std::optional<Tasking::Outcome> Tasking::count() {
+    if (!parts_.quiescence.passed(period_)) {
+        return std::nullopt;
+    }
+    leaving_terms_.clear();
+    if (counting_.empty()) {
+        phase_ = Phase::publishing;
+        return std::nullopt;
+    }
+    for (const std::size_t slot : std::exchange(counting_, {})) {
+        contribute(slot);
+    }
+    period_ = parts_.quiescence.next_period();
+    return std::nullopt;
+}
+
+void Tasking::contribute(std::size_t slot) {
+    for (std::size_t worker = 0; worker < parts_.status.shape().worker_count; ++worker) {
+        const lib::TapCounters& counters = parts_.status.taps(worker)[slot];
+        places_[slot].live->usage->contribute(
+            static_cast<std::uint16_t>(worker),
+            counters[lib::TapCounter::matched_packets].load(std::memory_order_relaxed),
+            counters[lib::TapCounter::matched_bytes].load(std::memory_order_relaxed));
+    }
+}
+
+void Tasking::replace_terms(TapCopies& copies, std::unique_ptr<const TapTerms> terms) {
+    std::swap(copies.owned_terms, terms);
+    copies.terms.store(copies.owned_terms.get(), std::memory_order_release);
+    leaving_terms_.push_back(std::move(terms));
+}
+
+/// Workers see them now, and go by them from the next generation on.
+void Tasking::publish_terms() {
+    for (const std::size_t slot : updated_) {
+        TapCopies& copies = *places_[slot].live;
+        std::unique_ptr<TapTerms> terms = std::move(copies.staged_terms);
+        const TapTerms* const before = copies.owned_terms.get();
+        const bool raised = terms->service.byte_limit > service_of(copies).byte_limit;
+        terms->since = parts_.taps.next_generation();
+        terms->previous = before;
+        terms->usage = copies.usage.get();
+        terms->term = (before != nullptr ? before->term : 0) + (raised ? 1 : 0);
+        replace_terms(copies, std::move(terms));
+        touched_.push_back(slot);
+    }
+    updated_.clear();
 }
 
 bool Tasking::add_flows() {
     for (std::size_t i = 0; i < added_.size(); ++i) {
-        const TapCopies& copies = *added_[i].copies;
+        const TapCopies& copies = *places_[added_[i]].staged;
         for (std::size_t k = 0; k < copies.flows.size(); ++k) {
             if (parts_.own_flows.add_encapsulation(copies.flows[k])) {
                 continue;
@@ -221,8 +387,8 @@ bool Tasking::add_flows() {
             for (const FlowKey& flow : std::span(copies.flows).first(k)) {
                 parts_.own_flows.remove_encapsulation(flow);
             }
-            for (const Placed& placed : std::span(added_).first(i)) {
-                remove_flows(*placed.copies);
+            for (const std::size_t slot : std::span(added_).first(i)) {
+                remove_flows(*places_[slot].staged);
             }
             return false;
         }
@@ -248,12 +414,18 @@ std::optional<Tasking::Outcome> Tasking::publish() {
     if (!add_flows()) {
         return refuse(lib::Refusal::no_memory, 0);
     }
+    publish_terms();
     for (const std::size_t slot : removed_) {
-        leaving_.push_back(std::move(installed_[slot]));
+        leaving_.push_back(std::move(places_[slot].live));
+        places_[slot].leaving = false;
+        over_.erase(slot);
     }
-    for (Placed& placed : added_) {
-        clear_counters(placed.slot);
-        installed_[placed.slot] = std::move(placed.copies);
+    for (const std::size_t slot : added_) {
+        clear_counters(slot);
+        places_[slot].live = std::move(places_[slot].staged);
+        if (places_[slot].live->usage) {
+            touched_.push_back(slot);
+        }
     }
     for (const std::size_t slot : new_sas_) {
         for (lib::WorkerStatus& worker : parts_.status.status().workers) {
@@ -279,6 +451,7 @@ std::optional<Tasking::Outcome> Tasking::settle() {
         remove_flows(*copies);
     }
     leaving_.clear();
+    leaving_terms_.clear();
     if (std::exchange(sa_removals_, false)) {
         parts_.sas.publish_removals();
         period_ = parts_.quiescence.next_period();
@@ -286,7 +459,11 @@ std::optional<Tasking::Outcome> Tasking::settle() {
     }
     if (!deferred_.empty()) {
         resync_ = false;  // their slots are free now: these are plain additions
-        for (const std::size_t change : std::exchange(deferred_, {})) {
+        const std::vector<std::size_t> deferred = std::exchange(deferred_, {});
+        for (const std::size_t change : deferred) {
+            places_[slot_of(batch_.changes[change])].deferred = 0;
+        }
+        for (const std::size_t change : deferred) {
             const auto& tap = std::get<lib::TapAdd>(batch_.changes[change]);
             if (const lib::Refusal refusal = stage_tap(tap); refusal != lib::Refusal::none) {
                 return refuse(refusal, static_cast<std::uint32_t>(tap.slot));
@@ -297,7 +474,34 @@ std::optional<Tasking::Outcome> Tasking::settle() {
     }
     batch_ = {};
     phase_ = Phase::idle;
+    candidates_.insert(candidates_.end(), touched_.begin(), touched_.end());
+    touched_.clear();
+    if (whole_) {
+        candidates_.insert(candidates_.end(), over_.begin(), over_.end());
+    }
     return Outcome{};
+}
+
+std::vector<Tasking::OverTap> Tasking::take_over() {
+    std::vector<OverTap> result;
+    if (phase_ == Phase::settling) {
+        return result;
+    }
+    parts_.over.take_all([this](std::size_t slot) { candidates_.push_back(slot); });
+    std::ranges::sort(candidates_);
+    const auto repeated = std::ranges::unique(candidates_);
+    candidates_.erase(repeated.begin(), repeated.end());
+    for (const std::size_t slot : candidates_) {
+        const auto& copies = places_[slot].live;
+        if (copies && copies->owned_terms && copies->owned_terms->over()) {
+            over_.insert(slot);
+            result.push_back({lib::TapSlot{static_cast<std::uint32_t>(slot)}, copies->id});
+        } else {
+            over_.erase(slot);
+        }
+    }
+    candidates_.clear();
+    return result;
 }
 
 void Tasking::reclaim() {

@@ -53,6 +53,7 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
 
     const Frames frames = std::span(received).first(count);
     const std::uint64_t bytes = parse(frames);
+    headers_.port = lane.rx->index();
     lib::PortCounters& counters = parts_.status.ports[lane.rx->index()];
     lib::add(counters[lib::PortCounter::rx_packets], count);
     lib::add(counters[lib::PortCounter::rx_bytes], bytes);
@@ -138,12 +139,15 @@ void Worker::forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes)
 
 void Worker::deliver(std::size_t held) {
     lib::WorkerCounters& counters = parts_.status.counters;
-    delivery_.begin();
+    delivery_.begin(headers_.port, matches_.generation);
     for (std::size_t k = 0; k < held; ++k) {
         const std::size_t i = held_places_[k];
-        lib::add(counters[lib::WorkerCounter::matched_packets], 1);
-        lib::add(counters[lib::WorkerCounter::matched_bytes], headers_.headers[i].l3_length);
-        delivery_.copy(*held_frames_[k], headers_.headers[i], matches_.frames[i]);
+        const match::Headers& headers = headers_.headers[i];
+        if (delivery_.copy(*held_frames_[k], headers, matches_.frames[i])) {
+            lib::add(counters[lib::WorkerCounter::matched_packets], 1);
+            lib::add(counters[lib::WorkerCounter::matched_bytes],
+                     match::matchable(headers.verdict) ? headers.l3_length : held_frames_[k]->pkt_len);
+        }
     }
     delivery_.flush();
     for (rte_mbuf* frame : std::span(held_frames_).first(held)) {

@@ -133,9 +133,11 @@ struct ControlConfig {
 struct SshConfig {
     std::vector<IpAddress> listen;  ///< default: every address
     std::uint16_t port = 32001;
-    std::vector<Prefix> access;                    ///< clients that may connect; empty: all
-    std::uint16_t connection_limit = 75;           ///< 1..250 established sessions
-    std::uint16_t rate_limit = 150;                ///< 1..250 connection attempts a minute
+    std::vector<Prefix> access;           ///< clients that may connect; empty: all
+    std::uint16_t connection_limit = 75;  ///< 1..250 established sessions
+    std::uint16_t rate_limit = 150;       ///< 1..250 connection attempts a minute
+    std::uint16_t rate_limit_share = 80;  ///< 1..100 percent of it that one client may use, rounded up
+    std::uint32_t idle_timeout = 3600;    ///< seconds without a byte either way; 0: never
     std::vector<std::filesystem::path> host_keys;  ///< default: /etc/ssh/ssh_host_ed25519_key
     double idle_timeout = 0;                       ///< seconds without a request; 0: never
 };

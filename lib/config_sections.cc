@@ -319,6 +319,11 @@ ConfigSection ssh_section() {
                       "established sessions"),
          optional_key("rate-limit", &S::rate_limit, integer<std::uint16_t>(1, 250),
                       "connection attempts a minute"),
+         optional_key(
+             "rate-limit-share", &S::rate_limit_share, integer<std::uint16_t>(1, 100),
+             "percent of the rate-limit that one client (an IPv4 address, an IPv6 /64) may use, rounded up"),
+         optional_key("idle-timeout", &S::idle_timeout, integer<std::uint32_t>(0, 604'800),
+                      "seconds after which a session is closed in which no byte came or went; 0: never"),
          optional_key("host-keys", &S::host_keys, list_of(existing_file(), 1, 16), "private host keys",
                       "[\"/etc/ssh/ssh_host_ed25519_key\"]"),
          optional_key("idle-timeout", &S::idle_timeout, seconds(0, 86'400),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <netinet/in.h>
+#include <span>
 
 namespace flowtap::control::ssh {
 
@@ -14,6 +15,8 @@ std::string_view to_string(Verdict verdict) {
             return "access list";
         case Verdict::connection_limit:
             return "connection-limit";
+        case Verdict::rate_limit_share:
+            return "rate-limit-share";
         case Verdict::rate_limit:
             return "rate-limit";
     }
@@ -21,7 +24,10 @@ std::string_view to_string(Verdict verdict) {
 }
 
 Admission::Admission(const lib::SshConfig& config)
-    : access_(config.access), connection_limit_(config.connection_limit), rate_(config.rate_limit) {}
+    : access_(config.access),
+      connection_limit_(config.connection_limit),
+      rate_(config.rate_limit),
+      share_(share_of(config.rate_limit, config.rate_limit_share)) {}
 
 Verdict Admission::decide(const lib::IpAddress& client, std::size_t sessions, RateLimit::TimePoint now) {
     const auto covers = [&client](const lib::Prefix& prefix) { return lib::contains(prefix, client); };
@@ -31,7 +37,26 @@ Verdict Admission::decide(const lib::IpAddress& client, std::size_t sessions, Ra
     if (sessions >= connection_limit_) {
         return Verdict::connection_limit;
     }
-    return rate_.admit(now) ? Verdict::admitted : Verdict::rate_limit;
+    // Few have been admitted in a minute, so that looking through them all is nothing beside starting an
+    // sshd.
+    std::erase_if(clients_, [now](const auto& client_rate) { return client_rate.second.idle(now); });
+    if (rate_.full(now)) {
+        return Verdict::rate_limit;
+    }
+    if (!clients_.try_emplace(client_of(client), share_).first->second.admit(now)) {
+        return Verdict::rate_limit_share;
+    }
+    rate_.admit(now);
+    return Verdict::admitted;
+}
+
+lib::Prefix client_of(const lib::IpAddress& address) {
+    if (address.family == lib::Family::ipv4) {
+        return {address, 32};
+    }
+    lib::Prefix prefix{address, 64};
+    std::ranges::fill(std::span{prefix.address.bytes}.subspan(8), std::uint8_t{0});
+    return prefix;
 }
 
 std::optional<lib::IpAddress> client_address(const sockaddr_storage& from) {

@@ -1,6 +1,8 @@
 // flowtap-dtcp: what sshd runs, as the account that logged in, for the subsystem flow-tap-dtcp: a bridge from
-// the SSH channel to the control process. The kernel tells control whose process this is (SO_PEERCRED);
-// nothing that the client says about itself goes over.
+// the SSH channel to the control process. The kernel tells control whose process this is (SO_PEERCRED), and
+// this says where the client connects from (preface.h), as sshd knows it; nothing that the client says about
+// itself goes over.
+#include "control/preface.h"
 #include "control/ssh/bridge.h"
 #include "lib/file_descriptor.h"
 
@@ -67,6 +69,12 @@ Parsed parse_arguments(int argc, char* argv[], Arguments& arguments) {
     return optind == argc && !arguments.socket.empty() ? Parsed::run : Parsed::wrong;
 }
 
+/// All of it: a fresh socket's buffer holds so few bytes whole.
+bool say(int socket, std::string_view preface) {
+    return ::send(socket, preface.data(), preface.size(), MSG_NOSIGNAL) ==
+           static_cast<ssize_t>(preface.size());
+}
+
 lib::FileDescriptor connect_to(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -123,7 +131,7 @@ int run(int argc, char* argv[]) {
     }
     ::signal(SIGPIPE, SIG_IGN);
     const auto service = connect_to(arguments.socket);
-    if (!service) {
+    if (!service || !say(service.get(), write_preface(std::getenv("SSH_CONNECTION")))) {
         return fail(EX_UNAVAILABLE, "flowtap: the DTCP service cannot be reached\n");
     }
     const NonBlocking input(STDIN_FILENO);

@@ -62,11 +62,13 @@ class Signals {
 
 }  // namespace
 
-Gate::Gate(const lib::SshConfig& config, std::vector<Listener> listeners, SshdProcess sshd, OnStop on_stop)
+Gate::Gate(const lib::SshConfig& config, std::vector<Listener> listeners, SshdProcess sshd, LogProcess log,
+           OnStop on_stop)
     : admission_(config),
       connection_limit_(config.connection_limit),
       listeners_(std::move(listeners)),
       sshd_(std::move(sshd)),
+      log_(std::move(log)),
       on_stop_(on_stop) {}
 
 int Gate::poll_timeout(Clock::time_point now) const {
@@ -151,7 +153,7 @@ void Gate::serve(lib::FileDescriptor connection, const lib::IpAddress& client) {
         refusals_.count(verdict, client);
         return;
     }
-    const auto process = sshd_.start(connection.get());
+    const auto process = sshd_.start(connection.get(), log_.input.get());
     if (!process) {
         spdlog::error("no session for {}: cannot start {}: {}", lib::to_string(client),
                       sshd_.program.string(), reason(process.error()));
@@ -171,6 +173,16 @@ void Gate::reap() {
         if (sessions_.erase(process) != 0) {
             spdlog::info("session of process {} ended; {} of {} sessions", process, sessions_.size(),
                          connection_limit_);
+        } else if (process == log_.process) {
+            // Sessions that write to it go on without a log; the next ones have a new one.
+            spdlog::error("the process that stamps sshd's log lines ended; a new one is started");
+            if (auto log = start_log_process()) {
+                log_ = std::move(*log);
+            } else {
+                spdlog::error("it cannot be started: {}; sshd's log is lost from here on",
+                              reason(log.error()));
+                log_.process = -1;
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 #include "control/ssh/admission.h"
 #include "control/ssh/failure.h"
 #include "control/ssh/listener.h"
+#include "control/ssh/log_stamp.h"
 #include "control/ssh/refusal_log.h"
 #include "control/ssh/sshd_process.h"
 #include "lib/file_descriptor.h"
@@ -30,7 +31,8 @@ class Gate {
   public:
     using Clock = std::chrono::steady_clock;
 
-    Gate(const lib::SshConfig& config, std::vector<Listener> listeners, SshdProcess sshd, OnStop on_stop);
+    Gate(const lib::SshConfig& config, std::vector<Listener> listeners, SshdProcess sshd, LogProcess log,
+         OnStop on_stop);
 
     /// Serves until SIGTERM or SIGINT. The caller's signal mask comes back as it was.
     std::expected<void, Failure> run();
@@ -46,6 +48,7 @@ class Gate {
     std::size_t connection_limit_;
     std::vector<Listener> listeners_;
     SshdProcess sshd_;
+    LogProcess log_;
     OnStop on_stop_;
     RefusalLog refusals_;
     std::unordered_set<pid_t> sessions_;

@@ -1,6 +1,8 @@
 // flowtap-gate: admits connections of mediation devices and runs sshd on them. Root, because sshd must be.
+#include "control/ssh/admission.h"
 #include "control/ssh/gate.h"
 #include "control/ssh/listener.h"
+#include "control/ssh/log_stamp.h"
 #include "control/ssh/sshd_config.h"
 #include "control/ssh/sshd_process.h"
 #include "lib/config.h"
@@ -21,6 +23,7 @@
 #include <string>
 #include <string_view>
 #include <sys/syscall.h>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -175,6 +178,12 @@ std::expected<void, Failure> serve(const Arguments& arguments) {
     if (!sshd) {
         return std::unexpected(sshd.error());
     }
+    auto log = start_log_process();
+    if (!log) {
+        return std::unexpected(
+            Failure{ExitCode::failure, fmt::format("cannot start the process of sshd's log: {}",
+                                                   std::generic_category().message(log.error()))});
+    }
     auto listeners = open_listeners(config->ssh);
     if (!listeners) {
         return std::unexpected(listeners.error());
@@ -186,10 +195,13 @@ std::expected<void, Failure> serve(const Arguments& arguments) {
     if (::getgrnam("flowtap-operation") == nullptr) {
         spdlog::warn("there is no group flowtap-operation: nobody can log in");
     }
-    spdlog::info("access list of {} prefixes{}, connection-limit {}, rate-limit {} a minute",
-                 config->ssh.access.size(), config->ssh.access.empty() ? " (every client may connect)" : "",
-                 config->ssh.connection_limit, config->ssh.rate_limit);
-    return Gate(config->ssh, std::move(*listeners), *sshd, arguments.on_stop).run();
+    spdlog::info(
+        "access list of {} prefixes{}, connection-limit {}, rate-limit {} a minute, {} for one "
+        "client",
+        config->ssh.access.size(), config->ssh.access.empty() ? " (every client may connect)" : "",
+        config->ssh.connection_limit, config->ssh.rate_limit,
+        share_of(config->ssh.rate_limit, config->ssh.rate_limit_share));
+    return Gate(config->ssh, std::move(*listeners), *sshd, std::move(*log), arguments.on_stop).run();
 }
 
 /// A descriptor 0, 1 or 2 that is closed would be given to a connection.

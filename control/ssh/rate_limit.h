@@ -23,6 +23,10 @@ class RateLimit {
 
     /// Whether one more attempt is admitted at `now`, which never runs backwards; an admitted one is counted.
     bool admit(TimePoint now);
+    /// Whether admit() would refuse.
+    bool full(TimePoint now) const { return admitted_.size() == limit_ && now - admitted_[oldest_] < window; }
+    /// Whether it is as good as new: nothing was admitted within the window.
+    bool idle(TimePoint now) const;
 
   private:
     std::vector<TimePoint> admitted_;  ///< the last ones, a ring of at most limit_

@@ -37,7 +37,7 @@ class RefusalLog {
     };
     bool news() const;
 
-    std::array<Cause, 4> causes_{};  ///< indexed by Verdict
+    std::array<Cause, refusals.size() + 1> causes_{};  ///< indexed by Verdict
     std::optional<TimePoint> last_line_;
 };
 

@@ -95,13 +95,14 @@ std::expected<void, Failure> SshdProcess::check() const {
                     program.string(), configuration.string())});
 }
 
-std::expected<pid_t, int> SshdProcess::start(int connection) const {
+std::expected<pid_t, int> SshdProcess::start(int connection, int log) const {
     if (const int error = make_privilege_separation_directory(); error != 0) {
         return std::unexpected(error);
     }
     FileActions files;
     ::posix_spawn_file_actions_adddup2(&files.actions, connection, STDIN_FILENO);
     ::posix_spawn_file_actions_adddup2(&files.actions, connection, STDOUT_FILENO);
+    ::posix_spawn_file_actions_adddup2(&files.actions, log, STDERR_FILENO);
     ::posix_spawn_file_actions_addclosefrom_np(&files.actions, STDERR_FILENO + 1);
     return spawn({program.string(), "-i", "-e", "-f", configuration.string()}, files);
 }

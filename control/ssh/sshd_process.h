@@ -17,11 +17,11 @@ struct SshdProcess {
     /// says on standard error.
     std::expected<void, Failure> check() const;
 
-    /// Starts sshd on the connection: the socket is its standard input and output, standard error is ours, no
-    /// other descriptor is open in it, it leads a session of its own, its signals are as after login and its
-    /// environment holds only PATH. Returns its process id, or the errno of the failure. The caller still
-    /// owns `connection`.
-    std::expected<pid_t, int> start(int connection) const;
+    /// Starts sshd on the connection: the socket is its standard input and output, `log` is its standard
+    /// error, no other descriptor is open in it, it leads a session of its own, its signals are as after
+    /// login and its environment holds only PATH. Returns its process id, or the errno of the failure. The
+    /// caller still owns both.
+    std::expected<pid_t, int> start(int connection, int log) const;
 };
 
 /// sshd jails its unprivileged part in /run/sshd (its "privilege separation directory") and refuses to start

@@ -80,6 +80,18 @@ class Reader {
         }
     }
 
+    void walk_interfaces(const InterfaceLists& lists) {
+        for (std::uint64_t left = burst_.frames; left != 0; left &= left - 1) {
+            const auto frame = static_cast<std::uint32_t>(std::countr_zero(left));
+            const std::size_t vlan = list_in(interface_of(burst_.port, burst_.headers[frame]));
+            const bool is_packet = ((burst_.ipv4 | burst_.ipv6) >> frame & 1) != 0;
+            for (const std::size_t list : {vlan, std::size_t{InterfaceLists::any}}) {
+                const Entry* const head = lists.heads[list].load(std::memory_order_acquire);
+                is_packet ? walk(head, frame) : walk_whole_frames(head, frame);
+            }
+        }
+    }
+
   private:
     struct Hit {
         std::uint32_t hash;
@@ -140,7 +152,19 @@ class Reader {
         const Headers& headers = burst_.headers[frame];
         for (; entry != nullptr; entry = entry->next.load(std::memory_order_acquire)) {
             const TapRecord& record = record_of(*entry);
-            if (criterion_matches(record, headers) && record.visible(generation_)) {
+            if (criterion_matches(record, headers, burst_.port) && record.visible(generation_)) {
+                report(*entry, record, frame);
+            }
+        }
+    }
+
+    /// For a frame of which no more is known than its VLAN.
+    void walk_whole_frames(const Entry* entry, std::uint32_t frame) {
+        for (; entry != nullptr; entry = entry->next.load(std::memory_order_acquire)) {
+            const TapRecord& record = record_of(*entry);
+            if ((record.traits & trait::layer2) != 0 &&
+                criterion_matches(record, burst_.headers[frame], burst_.port) &&
+                record.visible(generation_)) {
                 report(*entry, record, frame);
             }
         }
@@ -211,6 +235,7 @@ void TapTable::classify(const HeaderBurst& burst, Matches& matches) const noexce
     const State& state = *state_;
     matches.matched = 0;
     const Generation generation = state.published.generation.load(std::memory_order_acquire);
+    matches.generation = generation;
     const LevelMasks levels = state.published.levels.load(std::memory_order_acquire);
     const std::array<const Entry*, 2> unkeyed{state.published.unkeyed[0].load(std::memory_order_acquire),
                                               state.published.unkeyed[1].load(std::memory_order_acquire)};
@@ -229,6 +254,11 @@ void TapTable::classify(const HeaderBurst& burst, Matches& matches) const noexce
     }
     if (unkeyed[1] != nullptr) {
         reader.walk_unkeyed(unkeyed[1], burst.ipv6);
+    }
+    const InterfaceLists* const lists =
+        state.published.interfaces[burst.port].load(std::memory_order_acquire);
+    if (lists != nullptr && lists->entries.load(std::memory_order_relaxed) != 0) {
+        reader.walk_interfaces(*lists);
     }
 }
 

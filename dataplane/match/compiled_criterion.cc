@@ -2,6 +2,7 @@
 
 #include "dataplane/match/byte_order.h"
 #include "dataplane/match/headers.h"
+#include "lib/command_rules.h"
 
 #include <algorithm>
 #include <type_traits>
@@ -83,12 +84,34 @@ bool CompiledCriterion::compile_numbers(const lib::NumberList& list, lib::Field 
     return true;
 }
 
+bool CompiledCriterion::compile_interfaces(const lib::InterfaceList& list) {
+    interfaces_.clear();
+    for (const lib::InterfaceTerm& term : list) {
+        if (!lib::valid_interface({.port = term.port, .vlan = term.vlan})) {
+            return false;
+        }
+        const std::uint32_t port = std::uint32_t{term.port} << 16;
+        if (term.vlan == lib::any_vlan) {
+            interfaces_.push_back({port, port | 0xffff});
+        } else {
+            interfaces_.push_back({port | term.vlan, port | term.vlan});
+        }
+    }
+    normalise(interfaces_);
+    if (!interfaces_.empty()) {
+        bounded_ |= static_cast<std::uint8_t>(1U << interface_field);
+    }
+    return list.size() <= lib::max_interface_terms;
+}
+
 bool CompiledCriterion::compile(const lib::Criterion& criterion) {
     family_ = criterion.family;
     never_ = false;
     required_ = 0;
     bounded_ = 0;
-    if (lib::term_count(criterion) > lib::max_terms) {
+    layer2_ = criterion.layer2;
+    const std::size_t terms = lib::term_count(criterion);
+    if (terms > lib::max_terms || (layer2_ && (terms != 0 || criterion.interfaces.empty()))) {
         return false;
     }
     const auto addresses = [&](const lib::AddressList& list, lib::Field field, Side side) {
@@ -104,7 +127,8 @@ bool CompiledCriterion::compile(const lib::Criterion& criterion) {
                              compile_numbers(criterion.source_port, source_port, 0xffff, flag::ports) &&
                              compile_numbers(criterion.dest_port, dest_port, 0xffff, flag::ports) &&
                              compile_numbers(criterion.icmp_type, icmp_type, 0xff, flag::icmp) &&
-                             compile_numbers(criterion.icmp_code, icmp_code, 0xff, flag::icmp);
+                             compile_numbers(criterion.icmp_code, icmp_code, 0xff, flag::icmp) &&
+                             compile_interfaces(criterion.interfaces);
     never_ = never_ || required_ == (flag::ports | flag::icmp);
     return well_formed;
 }

@@ -259,6 +259,9 @@ Verdict parse_tagged(const Frame& frame, std::uint16_t type, Headers& headers) {
     std::uint8_t tags = 0;
     for (; is_vlan(type); at += vlan_size) {
         if (tags == max_vlan_tags || frame.readable < at + vlan_size) {
+            if (tags == 0 && frame.readable >= at + 2) {
+                outer = load_be16(frame.data + at);  // the tag is whole, what it is a tag of is not there
+            }
             return refuse(headers, tags == max_vlan_tags ? Verdict::vlan_depth : Verdict::truncated, at,
                           vlan_word(tags, outer, inner));
         }
@@ -327,6 +330,7 @@ void parse_burst(std::span<const Frame> frames, HeaderBurst& burst) noexcept {
     }
     const std::uint64_t all = count == max_burst ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
     burst.count = static_cast<std::uint32_t>(count);
+    burst.frames = all;
     burst.ipv4 = all & ~others;
     burst.ipv6 = 0;
     burst.uneven = 0;

@@ -90,13 +90,16 @@ struct alignas(64) Headers {
     lib::Family family;
     std::uint8_t flags;
     std::uint8_t vlan_tags;    ///< 0..max_vlan_tags
-    std::uint16_t outer_vlan;  ///< TCI of the first tag, host byte order; 0 without one
+    std::uint16_t outer_vlan;  ///< TCI of the first tag, host byte order, if it is in the frame; else 0
     std::uint16_t inner_vlan;  ///< TCI of the last tag, host byte order; 0 without one
 };
 static_assert(sizeof(Headers) == 64);
 
 struct HeaderBurst {
-    std::uint32_t count = 0;   ///< frames
+    std::uint32_t count = 0;  ///< frames
+    std::uint16_t port =
+        0;  ///< where they came in, an index in the configuration's ports; the caller's to set
+    std::uint64_t frames = 0;  ///< frames that taps of whole frames may match: parse_burst sets it to all
     std::uint64_t ipv4 = 0;    ///< frames to be matched, by family; parse_burst sets them, and a caller may
     std::uint64_t ipv6 = 0;    ///< clear the bits of frames that must not be matched (see exclude)
     std::uint64_t uneven = 0;  ///< frames whose verdict is not ok: the ones to be counted
@@ -106,8 +109,15 @@ struct HeaderBurst {
     std::array<Headers, max_burst> headers;
 };
 
+/// What a lib::InterfaceTerm is compared with: the port, and the VLAN id of the outermost tag, 0 without one
+/// (a priority tag has the id 0, IEEE 802.1Q section 9.6).
+constexpr std::uint32_t interface_of(std::uint16_t port, const Headers& headers) {
+    return std::uint32_t{port} << 16 | (headers.outer_vlan & 0xfffU);
+}
+
 /// Takes a frame out of what classify looks at; for frames of the box's own tunnels.
 inline void exclude(HeaderBurst& burst, std::size_t frame) {
+    burst.frames &= ~(std::uint64_t{1} << frame);
     burst.ipv4 &= ~(std::uint64_t{1} << frame);
     burst.ipv6 &= ~(std::uint64_t{1} << frame);
 }

@@ -20,7 +20,9 @@ template <typename Visit>
 void for_each_set(const CompiledCriterion& criterion, Visit visit) {
     for (unsigned left = criterion.bounded(); left != 0; left &= left - 1) {
         const auto field = static_cast<std::size_t>(std::countr_zero(left));
-        if (field > index_of(lib::Field::dest_address)) {
+        if (field == interface_field) {
+            visit(field, criterion.interfaces());
+        } else if (field > index_of(lib::Field::dest_address)) {
             visit(field, criterion.numbers(field));
         } else if (criterion.family() == lib::Family::ipv4) {
             visit(field, criterion.ipv4(static_cast<Side>(field)));
@@ -89,6 +91,7 @@ TapRecord* build_record(void* block, const CompiledCriterion& criterion, std::ui
     record->bounded = criterion.bounded();
     record->traits = static_cast<std::uint8_t>(
         criterion.required() | (criterion.family() == lib::Family::ipv6 ? trait::ipv6 : std::uint8_t{0}) |
+        (criterion.layer2() ? trait::layer2 : std::uint8_t{0}) |
         (keys > 1 ? trait::many_keys : std::uint8_t{0}));
     record->words = static_cast<std::uint8_t>(layout.words / word_size);
     record->writer.bytes = static_cast<std::uint32_t>(layout.bytes);

@@ -21,8 +21,6 @@
 
 namespace flowtap::dataplane::match {
 
-/// Counts commits.
-using Generation = std::uint64_t;
 inline constexpr Generation never = std::numeric_limits<Generation>::max();
 
 /// A tap in the list of those that share a key; the index owns the links.
@@ -31,15 +29,19 @@ struct Entry {
     Entry* previous = nullptr;  ///< null: the first of its list
     std::uint32_t hash = 0;
     std::uint32_t back : 24 = 0;  ///< bytes from the record to here
-    std::uint32_t place : 8 = 0;  ///< a Place, or any_place
+    std::uint32_t place : 8 = 0;  ///< a Place, any_place or interface_place
 };
 static_assert(sizeof(Entry) == 24);
 
 /// Place of the one entry of a tap that no address narrows down.
 inline constexpr Place any_place = 0xff;
 
+/// Place of an entry in the list of an interface; see interface_lists.h.
+inline constexpr Place interface_place = 0xfd;
+
 /// Bits of TapRecord::traits besides flag::ports and flag::icmp, which the frame must have.
 namespace trait {
+inline constexpr std::uint8_t layer2 = 0x20;  ///< whole frames, IP or not
 inline constexpr std::uint8_t ipv6 = 0x40;
 inline constexpr std::uint8_t many_keys = 0x80;  ///< one frame may find the tap more than once
 }  // namespace trait
@@ -61,7 +63,7 @@ struct TapRecord {                            // its block is aligned to a cache
     std::atomic<Generation> removed = never;  ///< and before this one
     Payload payload{};
     lib::TapSlot slot{};
-    std::uint8_t bounded = 0;  ///< bit f: the ranges of field f follow
+    std::uint8_t bounded = 0;  ///< bit f: the ranges of field f follow; those of the interfaces are the last
     std::uint8_t single = 0;   ///< bit f: it is one range, without a count before it
     std::uint8_t traits = 0;
     std::uint8_t words = 0;  ///< where the ranges begin: 32-bit words from the record

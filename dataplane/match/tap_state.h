@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/match/compiled_criterion.h"
+#include "dataplane/match/interface_lists.h"
 #include "dataplane/match/key_space.h"
 #include "dataplane/match/memory.h"
 #include "dataplane/match/prefilter.h"
@@ -34,6 +35,8 @@ struct TapTable::State {
         std::atomic<Generation> generation = 0;
         std::atomic<LevelMasks> levels = 0;
         std::array<std::atomic<Entry*>, 2> unkeyed{};  ///< taps without a key, IPv4 and IPv6
+        /// Taps without a key that name interfaces, by port; null until a port has one.
+        std::array<std::atomic<InterfaceLists*>, lib::max_ports> interfaces{};
     } published;
 
     // Constant.
@@ -47,10 +50,11 @@ struct TapTable::State {
     Quiescence& quiescence;
     std::pmr::vector<TapRecord*> slots;  ///< the newest tap of each slot
     std::array<std::uint32_t, groups * max_levels> level_counts{};
-    std::uint64_t unkeyed_count = 0;
+    std::uint64_t unkeyed_count = 0;  ///< entries in lists, those of interfaces too
     std::uint32_t taps = 0;
     CompiledCriterion compiled;
     TapCover cover;
+    std::vector<Key> interface_keys;
 
     TapRecord* added = nullptr;  ///< the batch, newest first
     TapRecord* removed = nullptr;
@@ -69,6 +73,8 @@ struct TapTable::State {
     Generation next_generation() const { return published.generation.load(std::memory_order_relaxed) + 1; }
     bool link(TapRecord& record) noexcept;
     bool link(Entry& entry) noexcept;
+    bool link_to_interface(Entry& entry) noexcept;
+    void push(std::atomic<Entry*>& head, Entry& entry) noexcept;
     void unlink(TapRecord& record) noexcept;
     void unlink(Entry& entry) noexcept;
     void count_level(Place place, std::int32_t change) noexcept;

@@ -47,6 +47,11 @@ TapTable::State::~State() {
             free(*record);
         }
     }
+    for (const auto& of_port : published.interfaces) {
+        if (InterfaceLists* const lists = of_port.load(std::memory_order_relaxed); lists != nullptr) {
+            memory.give(lists, sizeof(InterfaceLists), alignof(InterfaceLists));
+        }
+    }
 }
 
 void TapTable::State::count_level(Place place, std::int32_t change) noexcept {
@@ -64,6 +69,9 @@ bool TapTable::State::link(Entry& entry) noexcept {
     if (entry.place == no_place) {
         return true;
     }
+    if (entry.place == interface_place) {
+        return link_to_interface(entry);
+    }
     if (entry.place != any_place) {
         if (!index.insert(entry)) {
             return false;
@@ -71,7 +79,27 @@ bool TapTable::State::link(Entry& entry) noexcept {
         count_level(static_cast<Place>(entry.place), 1);
         return true;
     }
-    std::atomic<Entry*>& head = published.unkeyed[unkeyed_index(record_of(entry))];
+    push(published.unkeyed[unkeyed_index(record_of(entry))], entry);
+    return true;
+}
+
+bool TapTable::State::link_to_interface(Entry& entry) noexcept {
+    std::atomic<InterfaceLists*>& of_port = published.interfaces[port_in(entry.hash)];
+    InterfaceLists* lists = of_port.load(std::memory_order_relaxed);
+    if (lists == nullptr) {
+        void* const block = memory.take(sizeof(InterfaceLists), alignof(InterfaceLists));
+        if (block == nullptr) {
+            return false;
+        }
+        lists = new (block) InterfaceLists;
+        of_port.store(lists, std::memory_order_release);
+    }
+    lists->entries.store(lists->entries.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    push(lists->heads[list_in(entry.hash)], entry);
+    return true;
+}
+
+void TapTable::State::push(std::atomic<Entry*>& head, Entry& entry) noexcept {
     Entry* const next = head.load(std::memory_order_relaxed);
     entry.previous = nullptr;
     entry.next.store(next, std::memory_order_relaxed);
@@ -80,14 +108,18 @@ bool TapTable::State::link(Entry& entry) noexcept {
     }
     head.store(&entry, std::memory_order_release);
     ++unkeyed_count;
-    return true;
 }
 
 void TapTable::State::unlink(Entry& entry) noexcept {
     if (entry.place == no_place) {
         return;
     }
-    if (entry.place != any_place) {
+    std::atomic<Entry*>* head = &published.unkeyed[unkeyed_index(record_of(entry))];
+    if (entry.place == interface_place) {
+        InterfaceLists& lists = *published.interfaces[port_in(entry.hash)].load(std::memory_order_relaxed);
+        lists.entries.store(lists.entries.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+        head = &lists.heads[list_in(entry.hash)];
+    } else if (entry.place != any_place) {
         index.unlink(entry);
         count_level(static_cast<Place>(entry.place), -1);
         return;
@@ -96,8 +128,7 @@ void TapTable::State::unlink(Entry& entry) noexcept {
     if (next != nullptr) {
         next->previous = entry.previous;
     }
-    std::atomic<Entry*>& link =
-        entry.previous != nullptr ? entry.previous->next : published.unkeyed[unkeyed_index(record_of(entry))];
+    std::atomic<Entry*>& link = entry.previous != nullptr ? entry.previous->next : *head;
     link.store(next, std::memory_order_release);
     --unkeyed_count;
 }
@@ -205,6 +236,10 @@ std::expected<void, StageError> TapTable::stage_add(lib::TapSlot slot, lib::TapI
         }
         if (!state.compiled.never()) {
             keys = state.cover.choose(state.compiled, state.key_space, state.index);
+            if (keys.empty() && !criterion.interfaces.empty()) {
+                interface_keys(criterion.interfaces, state.interface_keys);
+                keys = state.interface_keys;
+            }
         }
     } catch (const std::bad_alloc&) {
         return std::unexpected(StageError::no_memory);
@@ -224,6 +259,9 @@ std::expected<void, StageError> TapTable::stage_add(lib::TapSlot slot, lib::TapI
     for (std::uint32_t i = 0; i < keys.size(); ++i) {
         record.entry(i).hash = keys[i].hash;
         record.entry(i).place = keys[i].place;
+    }
+    if (count > 1 && keys.front().place == interface_place) {
+        record.traits &= static_cast<std::uint8_t>(~trait::many_keys);  // a frame meets it in one list only
     }
     if (!state.link(record)) {
         state.retire(record);
@@ -274,6 +312,10 @@ Period TapTable::commit() noexcept {
 
 bool TapTable::live(Period commit) noexcept {
     return state_->quiescence.passed(commit);
+}
+
+Generation TapTable::next_generation() const noexcept {
+    return state_->next_generation();
 }
 
 void TapTable::rollback() noexcept {

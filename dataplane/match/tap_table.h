@@ -43,6 +43,9 @@ namespace flowtap::dataplane::match {
 /// Most taps that are reported for one frame.
 inline constexpr std::size_t max_matches = 64;
 
+/// Counts commits.
+using Generation = std::uint64_t;
+
 /// What the table's user wants back with a match: an index or a pointer; the table never looks at it.
 enum class Payload : std::uint64_t {};
 
@@ -64,6 +67,7 @@ struct alignas(64) FrameMatches {
 /// The taps of a burst. Large (about 70 KB): one a worker, kept.
 struct Matches {
     std::uint64_t matched = 0;  ///< bit i: frame i matches at least one tap; frames[i] is valid only then
+    Generation generation = 0;  ///< the commit that the burst was classified with
     std::array<FrameMatches, max_burst> frames;
 };
 
@@ -71,7 +75,7 @@ enum class StageError : std::uint8_t {
     slot_out_of_range,  ///< not under max_taps
     slot_in_use,        ///< add: a tap is there, and its removal is not staged
     unknown_slot,       ///< remove: no tap, or another one, is there
-    bad_criterion,      ///< a term is reversed or of another family, or there are more than lib::max_terms
+    bad_criterion,      ///< see CompiledCriterion::compile
     no_memory,
 };
 
@@ -101,6 +105,8 @@ class TapTable {
     std::expected<void, StageError> stage_remove(lib::TapSlot slot, lib::TapId id);
     /// Makes the batch visible: every burst that begins after this sees all of it. Cannot fail.
     Period commit() noexcept;
+    /// The generation that the next commit publishes.
+    Generation next_generation() const noexcept;
     /// Every reader classifies with that commit, and no payload removed by it is in use.
     bool live(Period commit) noexcept;
     /// Forgets the batch.
@@ -119,7 +125,9 @@ class TapTable {
 
     // Readers
 
-    /// For each frame of the burst that may be matched (HeaderBurst::ipv4, ipv6): every tap that matches it.
+    /// For each frame of the burst that may be matched (HeaderBurst::ipv4, ipv6, frames): every tap that
+    /// matches it. Taps of whole frames are found as the others are: the frame's verdict says nothing to
+    /// them.
     void classify(const HeaderBurst& burst, Matches& matches) const noexcept;
 
     Simd simd() const noexcept;

@@ -51,14 +51,18 @@ inline bool in_field(const TapRecord& record, unsigned field, const std::uint32_
 
 }  // namespace detail
 
-/// Family, required parts and every list; not the generation.
-inline bool criterion_matches(const TapRecord& record, const Headers& headers) {
+/// Family, required parts, every list and the interfaces; not the generation. `port` is where the frame came
+/// in. Only of a frame that is matchable, or of a tap of whole frames.
+inline bool criterion_matches(const TapRecord& record, const Headers& headers, std::uint16_t port) {
+    const std::uint32_t* words = record.ranges();
+    if ((record.traits & trait::layer2) != 0) [[unlikely]] {
+        return detail::in_field(record, interface_field, words, interface_of(port, headers));
+    }
     constexpr std::uint8_t parts = flag::ports | flag::icmp;
     const bool is_ipv6 = headers.family == lib::Family::ipv6;
     if (((record.traits & trait::ipv6) != 0) != is_ipv6 || (record.traits & parts & ~headers.flags) != 0) {
         return false;
     }
-    const std::uint32_t* words = record.ranges();
     if (!is_ipv6) {
         if (!detail::in_field(record, 0, words, load_be32(headers.source.data())) ||
             !detail::in_field(record, 1, words, load_be32(headers.dest.data()))) {
@@ -77,7 +81,8 @@ inline bool criterion_matches(const TapRecord& record, const Headers& headers) {
            detail::in_field(record, 3, words, headers.source_port) &&
            detail::in_field(record, 4, words, headers.dest_port) &&
            detail::in_field(record, 5, words, std::uint16_t{headers.icmp_type}) &&
-           detail::in_field(record, 6, words, std::uint16_t{headers.icmp_code});
+           detail::in_field(record, 6, words, std::uint16_t{headers.icmp_code}) &&
+           detail::in_field(record, interface_field, words, interface_of(port, headers));
 }
 
 }  // namespace flowtap::dataplane::match

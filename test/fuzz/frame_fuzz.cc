@@ -49,8 +49,14 @@ std::vector<lib::Criterion> criteria() {
     list[7].family = lib::Family::ipv6;
     list[7].icmp_code = {{0, 3, false}};
     test::RandomTraffic traffic(1, 6);
-    while (list.size() < 60) {
+    while (list.size() < 56) {
         list.push_back(traffic.criterion(false));
+    }
+    for (const bool layer2 : {false, true}) {
+        for (const std::uint16_t vlan : {std::uint16_t{0}, std::uint16_t{100}, lib::any_vlan}) {
+            list.emplace_back().interfaces = {{0, vlan}, {1, 5}};
+            list.back().layer2 = layer2;
+        }
     }
     return list;
 }
@@ -79,7 +85,7 @@ struct Tables {
     }
 };
 
-void check_matches(Tables& tables, const TapTable& table, const test::Reading& reading) {
+void check_matches(Tables& tables, const TapTable& table, const test::Reading& reading, std::uint16_t vlan) {
     table.classify(*tables.burst, *tables.matches);
     std::vector<std::uint64_t> found;
     if (tables.matches->matched != 0) {
@@ -89,8 +95,8 @@ void check_matches(Tables& tables, const TapTable& table, const test::Reading& r
     }
     std::ranges::sort(found);
     std::vector<std::uint64_t> wanted;
-    for (std::size_t i = 0; reading.facts && i < tables.taps.size(); ++i) {
-        if (test::reference_matches(tables.taps[i], *reading.facts)) {
+    for (std::size_t i = 0; i < tables.taps.size(); ++i) {
+        if (test::reference_matches(tables.taps[i], reading.facts, {0, vlan})) {
             wanted.push_back(i);
         }
     }
@@ -117,7 +123,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         fail("the parser reads another thing than the reference");
     }
     for (const auto& table : tables.variants) {
-        check_matches(tables, *table, wanted);
+        check_matches(tables, *table, wanted, test::reference_vlan({data, size}));
     }
     // The same frame with only its beginning in reach: whatever comes out, nothing beyond may be read.
     const std::uint32_t readable = size == 0 ? 0 : data[size - 1] % length;

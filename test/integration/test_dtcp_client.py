@@ -2,8 +2,6 @@
 answers as it likes: what the client sends, believes, prints, and how it exits."""
 
 import concurrent.futures
-import hashlib
-import hmac
 import json
 import os
 import pathlib
@@ -14,62 +12,10 @@ import subprocess
 import pytest
 from accounts import Accounts
 from daemons import PROGRAMS
-from gatelab import HOST, Gate, Peer, free_port, run
+from dtcp_service import KEY, TIME, Client, Request, Service, message, ok
+from gatelab import HOST, Gate, free_port, run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sshd, mount namespaces")
-
-KEY = b"Juniper"
-TIME = "TIMESTAMP: 2026-02-13 16:00:02.802"
-
-
-def signature(data, key=KEY):
-    return hmac.new(key, data, hashlib.sha1).hexdigest()
-
-
-def message(*lines, key=KEY):
-    head = "".join(f"{line}\r\n" for line in lines).encode()
-    return head + b"AUTHENTICATION-INFO: " + signature(head, key).encode() + b"\r\n\r\n"
-
-
-def ok(request, *lines):
-    return message("DTCP/0.7 200 OK", f"SEQ: {request.seq}", *lines, TIME)
-
-
-class Request:
-    """One request as its bytes came; the signature is checked here, by Python's own HMAC."""
-
-    def __init__(self, raw):
-        self.raw = raw
-        signed, name, rest = raw.rpartition(b"AUTHENTICATION-INFO: ")
-        assert name and rest == signature(signed).encode() + b"\r\n\r\n", raw
-        self.lines = signed.decode().removesuffix("\r\n").split("\r\n")
-        self.seq = int(self.field("SEQ"))
-
-    def field(self, name):
-        return next(line.partition(": ")[2] for line in self.lines if line.startswith(f"{name}: "))
-
-
-class Service(Peer):
-    """Answers each request with what answer(request) returns; None: never."""
-
-    def __init__(self, accounts, answer):
-        self.requests = []
-        self.answer = answer
-        super().__init__(accounts, self._talk)
-
-    def _talk(self, connection):
-        buffered = b""
-        while data := connection.recv(65536):
-            buffered += data
-            while b"\r\n\r\n" in buffered:
-                raw, _, buffered = buffered.partition(b"\r\n\r\n")
-                self.requests.append(Request(raw + b"\r\n\r\n"))
-                answer = self.answer(self.requests[-1])
-                if answer == b"":
-                    return
-                if answer is not None:
-                    connection.sendall(answer)
-
 
 @pytest.fixture(scope="module")
 def accounts():
@@ -81,27 +27,6 @@ def accounts():
 def gate(accounts, tmp_path):
     with Gate(accounts, tmp_path) as running:
         yield running
-
-
-class Client:
-    def __init__(self, gate, folder):
-        self.gate = gate
-        self.folder = folder
-        self.key = folder / "source.key"
-        self.key.write_bytes(KEY + b"\n")
-        self.key.chmod(0o600)
-
-    def words(self, method, *more, host=HOST, port=None, identity=None, known_hosts=None, answer_timeout=60,
-              csource="ft-ttp"):
-        accounts = self.gate.accounts
-        known_hosts = known_hosts or accounts.known_hosts(HOST, self.gate.port)
-        login = [] if identity == "" else ["--identity", identity or accounts.identity("ft-ttp")]
-        return [PROGRAMS["dtcp"], method, "--host", host, "--port", str(port or self.gate.port), "--known-hosts",
-                known_hosts, *login, "--csource", csource, "--key-file", self.key, "--state-dir", self.folder / "state",
-                "--answer-timeout", str(answer_timeout), *more]
-
-    def __call__(self, method, *more, **options):
-        return run(self.words(method, *more, **options))
 
 
 @pytest.fixture
@@ -120,22 +45,35 @@ def test_add_sends_every_option_as_its_parameter_and_tells_the_id(accounts, dtcp
             "timeout-total": "86400", "timeout-packets": "18446744073709551615", "timeout-bytes": "1", "priority": "2",
             "action": "Copy", "cdest-address": "192.0.2.1,192.0.2.2", "cdest-port": "9,10",
             "cdest-source-address": "192.0.2.3,192.0.2.3", "cdest-source-port": "7,8", "cdest-ttl": "64,65",
-            "ip-version": "ipv6", "intercept-id": "0x0123456789abcdef",
+            "ip-version": "ipv6", "intercept-id": "0x0123456789abcdef", "vrf": "blue", "input-interface": "xe-0/0/0.7",
+            "output-interface": "xe-0/0/1", "filter-family": "ccc", "interface-id": "xe-0/0/2", "user-name": "a@b",
+            "session-id": "s1", "ip-addr": "192.0.2.9",
         }
         done = dtcp("add", *(word for name, value in options.items() for word in (f"--{name}", value)), "--static",
-                    "--send-async", "--parameter", "X-JTap-VRF-Name:  blue", "--parameter", "X-Note: a:b", "--seq", "7")
+                    "--send-async", "--parameter", "X-Other:  blue", "--parameter", "X-Note: a:b", "--seq", "7")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"added: criteria-id 18446744073709551615\n", b"")
     special = {"cdest": "CDEST-ID", "cdest-address": "X-JTAP-CDEST-DEST-ADDRESS", "cdest-port": "X-JTAP-CDEST-DEST-PORT",
                "cdest-source-address": "X-JTAP-CDEST-SOURCE-ADDRESS", "cdest-source-port": "X-JTAP-CDEST-SOURCE-PORT",
-               "cdest-ttl": "X-JTAP-CDEST-TTL", "ip-version": "X-JTAP-IP-VERSION", "intercept-id": "X-MD-INTERCEPT-ID"}
+               "cdest-ttl": "X-JTAP-CDEST-TTL", "ip-version": "X-JTAP-IP-VERSION", "intercept-id": "X-MD-INTERCEPT-ID",
+               "vrf": "X-JTAP-VRF-NAME", "input-interface": "X-JTAP-INPUT-INTERFACE",
+               "output-interface": "X-JTAP-OUTPUT-INTERFACE", "filter-family": "X-JTAP-FILTER-FAMILY",
+               "interface-id": "X-INTERFACE-ID", "user-name": "X-USERNAME", "session-id": "X-ACT-SESS-ID", "ip-addr": "X-IP-ADDR"}
     assert service.requests[0].lines == [
         "ADD DTCP/0.7", *(f"{special.get(name, name.upper())}: {value}" for name, value in options.items()),
-        "Flags: Static,SendAsync", "X-JTap-VRF-Name: blue", "X-Note: a:b", "CSOURCE-ID: ft-ttp", "SEQ: 7"]
+        "Flags: Static,SendAsync", "X-Other: blue", "X-Note: a:b", "CSOURCE-ID: ft-ttp", "SEQ: 7"]
 
 
 @pytest.mark.parametrize("words, lines", [
     (["delete", "--criteria-id", "1-5,!3", "--static"], ["DELETE DTCP/0.7", "CRITERIA-ID: 1-5,!3", "Flags: Static"]),
     (["delete", "--cdest", "cd1"], ["DELETE DTCP/0.7", "CDEST-ID: cd1"]),
+    (["refresh", "--criteria-id", "7", "--timeout-idle", "0", "--timeout-bytes", "9"],
+     ["REFRESH DTCP/0.7", "CRITERIA-ID: 7", "TIMEOUT-IDLE: 0", "TIMEOUT-BYTES: 9"]),
+    (["refresh", "--cdest", "cd1", "--timeout-total", "5", "--timeout-packets", "6"],
+     ["REFRESH DTCP/0.7", "CDEST-ID: cd1", "TIMEOUT-TOTAL: 5", "TIMEOUT-PACKETS: 6"]),
+    (["enable", "--criteria-id", "*", "--drop-policy", "voip", "--static"],
+     ["ENABLE DTCP/0.7", "CRITERIA-ID: *", "X-DROP-POLICY: voip", "Flags: Static"]),
+    (["disable", "--criteria-id", "3", "--drop-policy", "voip"],
+     ["DISABLE DTCP/0.7", "CRITERIA-ID: 3", "X-DROP-POLICY: voip"]),
     (["list"], ["LIST DTCP/0.7"]),
     (["list", "--cdest", "cd1", "--flags", "Stats"], ["LIST DTCP/0.7", "CDEST-ID: cd1", "Flags: Stats"]),
     (["noop", "--dtcp-version", "0.6"], ["NOOP DTCP/0.6"]),
@@ -146,7 +84,8 @@ def test_the_other_requests(accounts, dtcp, words, lines):
         done = dtcp(*words)
     assert done.returncode == 0, done.stderr
     assert service.requests[0].lines == [*lines, "CSOURCE-ID: ft-ttp", "SEQ: 1"]
-    assert done.stdout == {"delete": b"deleted: 2\n", "list": b"0 taps\n", "noop": b"200 OK\n"}[words[0]]
+    assert done.stdout == {"delete": b"deleted: 2\n", "refresh": b"refreshed: 2\n", "enable": b"changed: 2\n",
+                           "disable": b"changed: 2\n", "list": b"0 taps\n", "noop": b"200 OK\n"}[words[0]]
 
 
 def test_no_value_can_add_a_line(dtcp):
@@ -458,7 +397,7 @@ def test_wrong_arguments(words):
     assert done.returncode == 2 and done.stdout == b"" and done.stderr
 
 
-@pytest.mark.parametrize("command", ["add", "delete", "list", "noop"])
+@pytest.mark.parametrize("command", ["add", "delete", "refresh", "list", "noop", "enable", "disable", "batch", "session"])
 def test_help_tells_the_exit_codes(command):
     done = run([PROGRAMS["dtcp"], command, "--help"])
     assert done.returncode == 0

@@ -4,7 +4,9 @@ the bridge carries every byte. A Python peer stands where the control process li
 import contextlib
 import os
 import pathlib
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -360,12 +362,83 @@ def test_sshd_gets_the_connection_and_nothing_else(gate):
     ours = {link for number, link in descriptors(gate.pid).items() if number > 2}
     with gate.connect() as connection:
         assert greeting(connection)
+        log = {link for link in ours if link.startswith("pipe:")}
         for pid in gate.sessions():
-            assert not ours & set(descriptors(pid).values())
+            assert not (ours - log) & set(descriptors(pid).values())
+            assert [number for number, link in descriptors(pid).items() if link in log] == [2]
             assert os.getsid(pid) == pid
 
 
+def test_one_client_has_its_share_of_the_rate_limit_and_the_others_the_rest(accounts, tmp_path):
+    with Gate(accounts, tmp_path, rate_limit=4, rate_limit_share=50) as gate:
+        for source, admitted in (("127.0.0.1", 2), ("127.0.0.2", 1), ("127.0.0.1", 0), ("127.0.0.3", 1), ("127.0.0.4", 0)):
+            for _ in range(admitted):
+                with gate.connect(source) as connection:
+                    assert greeting(connection)
+            if source == "127.0.0.1" or not admitted:
+                with gate.connect(source) as connection:
+                    assert greeting(connection) == b""
+        until(lambda: "by rate-limit-share (2 since the start, last from 127.0.0.1)" in gate.log() and
+              "by rate-limit (1 since the start, last from 127.0.0.4)" in gate.log(), "the counts")
+
+
+STAMPED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (gate|sshd)\b")
+
+
+def test_every_line_of_the_log_has_a_time_sshds_too(gate, peer):
+    assert run(gate.subsystem(), input=b"hello\n").returncode == 0
+    assert run(gate.subsystem(user="noc")).returncode == 255
+    until(lambda: "AllowGroups" in gate.log() and "Accepted publickey for ft-ttp" in gate.log(), "sshd's lines")
+    assert [line for line in gate.log().splitlines() if not STAMPED.match(line)] == []
+    assert "\r" not in gate.log()
+
+
+def test_sessions_log_on_after_the_gate_has_ended(gate, peer):
+    with Session(gate.subsystem()) as session:
+        assert session.ask(b"hello\n") == b"hello\n"
+        log = gate.log_process()
+        gate.stop()
+        with pytest.raises(ConnectionRefusedError):
+            gate.connect()
+        assert session.ask(b"still there\n") == b"still there\n" and not gone(log)
+        session.process.stdin.close()
+        assert session.process.wait() == 0
+    until(lambda: "sshd: Disconnected from user ft-ttp" in gate.log(), "the session's last lines")
+    until(lambda: gone(log), "the end of the log process")
+
+
+def test_a_killed_log_process_is_replaced_and_harms_no_session(gate, peer):
+    with Session(gate.subsystem()) as session:
+        assert session.ask(b"hello\n") == b"hello\n"
+        log = gate.log_process()
+        os.kill(log, signal.SIGKILL)
+        until(lambda: gate.log_process() != log, "a new one")
+        assert session.ask(b"still there\n") == b"still there\n"
+    assert run(gate.subsystem(user="officer"), input=b"hello\n").stdout == b"hello\n"
+    until(lambda: "sshd: Accepted publickey for officer" in gate.log(), "the next session's lines")
+    # The new one holds no listener: the port is free once the gate is gone.
+    gate.stop()
+    with pytest.raises(ConnectionRefusedError):
+        gate.connect()
+
+
 # The bridge ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_bridge_says_first_where_the_client_connects_from(accounts, gate, peer):
+    forged = b"\x01FLOWTAP-CLIENT 203.0.113.9\n"
+    done = run(gate.subsystem("-b", "127.0.0.7"), input=forged + b"hello\n")
+    assert peer.prefaces == [b"\x01FLOWTAP-CLIENT 127.0.0.7\n"]
+    assert done.stdout == forged + b"hello\n"  # what the client sends comes after it, as it is
+    # Neither can the client set the variable that it is read from.
+    run(gate.subsystem(settings=["SetEnv=SSH_CONNECTION='203.0.113.9 1 203.0.113.8 2'"]), input=b"hello\n")
+    assert peer.prefaces[1:] == [b"\x01FLOWTAP-CLIENT 127.0.0.1\n"]
+
+
+def test_a_bridge_without_sshd_says_that_it_does_not_know(accounts, gate, peer):
+    without = {name: value for name, value in os.environ.items() if name != "SSH_CONNECTION"}
+    done = run([PROGRAMS["flowtap-dtcp"], "--socket", peer.path], input=b"\x01FLOWTAP-CLIENT 203.0.113.9\n", env=without)
+    assert done.returncode == 0 and peer.prefaces == [b"\x01FLOWTAP-CLIENT -\n"]
 
 
 def test_the_clients_end_is_passed_on_and_answers_still_come(accounts, gate):

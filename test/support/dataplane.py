@@ -186,6 +186,9 @@ class Driver:
     def tap(self, slot, tap_id, destinations, **criterion):
         return self.do("tap", slot=slot, id=tap_id, destinations=destinations, **criterion)
 
+    def update(self, slot, tap_id, **service):
+        return self.do("update", slot=slot, id=tap_id, **service)
+
     def sa(self, slot=0, key_id=1, first=1, count=1 << 32, spi=SPI, **more):
         return self.do("sa", slot=slot, id=key_id, first=first, count=count, spi=spi, key=KEY.hex(), **more)
 

@@ -98,8 +98,22 @@ class Gate:
 
     def sessions(self):
         """Process ids of the gate's sshd processes, ended ones that were not reaped included."""
+        return [pid for pid in self.children() if self.name_of(pid) not in ("flowtap-sshlog", "")]
+
+    def log_process(self):
+        """Process id of what stamps sshd's log lines."""
+        return until(lambda: next((pid for pid in self.children() if self.name_of(pid) == "flowtap-sshlog"), None),
+                     "the log process")
+
+    def children(self):
         with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as children:
             return [int(word) for word in children.read().split()]
+
+    @staticmethod
+    def name_of(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+        return ""
 
     def stop(self):
         return self.daemon.stop()
@@ -142,6 +156,7 @@ class Peer:
         path.unlink(missing_ok=True)
         self.path = path
         self.callers = []  # (pid, uid, gid) of each connection, from the kernel
+        self.prefaces = []  # the bridge's own line, of each connection
         self._serve = serve or echo
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -160,6 +175,10 @@ class Peer:
 
     def _run(self, connection):
         with connection, contextlib.suppress(ConnectionError):
+            line = b""
+            while not line.endswith(b"\n") and (byte := connection.recv(1)):
+                line += byte
+            self.prefaces.append(line)
             self._serve(connection)
 
     def __enter__(self):

@@ -9,6 +9,8 @@ const std::vector<std::uint16_t> protocols{6, 6, 6, 17, 17, 132, 136, 33, 1, 58,
 const std::vector<std::uint16_t> ports{0, 22, 53, 80, 443, 1023, 1024, 8080, 40000, 65535};
 const std::vector<std::uint16_t> icmp_numbers{0, 3, 8, 11, 128, 129, 135, 255};
 
+const std::vector<std::uint16_t> vlans{0, 1, 2, 100, 4094};
+
 bool has_ports(std::uint16_t protocol) {
     return protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136;
 }
@@ -156,6 +158,41 @@ lib::Criterion RandomTraffic::criterion(bool wild) {
     return criterion;
 }
 
+lib::InterfaceList RandomTraffic::interfaces() {
+    lib::InterfaceList list(1 + below(chance(80) ? 2 : 6));
+    std::ranges::generate(list, [&] {
+        return lib::InterfaceTerm{static_cast<std::uint16_t>(below(4)),
+                                  chance(20) ? lib::any_vlan : vlans[below(vlans.size())]};
+    });
+    return list;
+}
+
+RandomTraffic::Sample RandomTraffic::strange_frame() {
+    Sample sample;
+    sample.is_packet = false;
+    Packet packet;
+    for (std::uint64_t tags = chance(30) ? 0 : below(7); tags > 0; --tags) {
+        packet.vlan({.id = vlans[below(vlans.size())],
+                     .tag_type = chance(50) ? std::uint16_t{0x8100} : std::uint16_t{0x88a8},
+                     .priority = static_cast<std::uint8_t>(below(8))});
+    }
+    switch (below(3)) {
+        case 0:
+            sample.frame = packet.ipv4({.version = 5}).udp().frame(60);
+            break;
+        case 1:
+            sample.frame = packet.ipv6({.version = 7}).udp().frame(60);
+            break;
+        default:
+            sample.frame = packet.raw(0x0806, Bytes(below(60), 0x5a)).frame();
+            break;
+    }
+    if (chance(40)) {
+        sample.frame.resize(below(std::min<std::uint64_t>(sample.frame.size(), 34)));
+    }
+    return sample;
+}
+
 RandomTraffic::Sample RandomTraffic::frame() {
     Sample sample;
     PacketFacts& facts = sample.facts;
@@ -167,7 +204,7 @@ RandomTraffic::Sample RandomTraffic::frame() {
 
     Packet packet;
     for (std::uint64_t tags = chance(60) ? 0 : below(5); tags > 0; --tags) {
-        packet.vlan({.id = static_cast<std::uint16_t>(below(4096)),
+        packet.vlan({.id = chance(80) ? vlans[below(vlans.size())] : static_cast<std::uint16_t>(below(4096)),
                      .tag_type = chance(50) ? std::uint16_t{0x8100} : std::uint16_t{0x88a8}});
     }
     const bool later = chance(5);

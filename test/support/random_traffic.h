@@ -20,11 +20,16 @@ class RandomTraffic {
 
     struct Sample {
         Bytes frame;
-        PacketFacts facts;  ///< from what was built, not from the bytes; offsets and lengths are left out
+        PacketFacts facts;      ///< from what was built, not from the bytes; offsets and lengths are left out
+        bool is_packet = true;  ///< else there are no facts
     };
     Sample frame();
+    /// Not IP, or damaged, or a runt.
+    Sample strange_frame();
     /// `wild`: criteria without any address list may come too.
     lib::Criterion criterion(bool wild);
+    /// 1 to 6 of ports 0 to 3.
+    lib::InterfaceList interfaces();
 
     std::uint64_t below(std::uint64_t bound);
     bool chance(unsigned percent) { return below(100) < percent; }

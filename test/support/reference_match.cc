@@ -235,6 +235,25 @@ bool reference_matches(const lib::Criterion& criterion, const PacketFacts& facts
     return true;
 }
 
+std::uint16_t reference_vlan(std::span<const std::uint8_t> frame) {
+    const View view(frame);
+    if (view.size() < 16 || (view.number(12) != 0x8100 && view.number(12) != 0x88a8)) {
+        return 0;
+    }
+    return view.number(14) % 4096;
+}
+
+bool reference_matches(const lib::Criterion& criterion, const std::optional<PacketFacts>& facts,
+                       const lib::InterfaceTerm& arrival) {
+    bool here = criterion.interfaces.empty();
+    for (const lib::InterfaceTerm& term : criterion.interfaces) {
+        if (term.port == arrival.port && (term.vlan == lib::any_vlan || term.vlan == arrival.vlan)) {
+            here = true;
+        }
+    }
+    return here && (criterion.layer2 || (facts && reference_matches(criterion, *facts)));
+}
+
 std::string to_string(const PacketFacts& facts) {
     std::string text = lib::to_string(facts.source) + " > " + lib::to_string(facts.dest) + " protocol " +
                        (facts.protocol ? std::to_string(*facts.protocol) : "unknown");
@@ -248,8 +267,13 @@ std::string to_string(const PacketFacts& facts) {
 }
 
 std::string to_string(const lib::Criterion& criterion) {
-    return "source " + text(criterion.source_address) + " dest " + text(criterion.dest_address) +
-           " protocol " + text(criterion.protocol) + " ports " + text(criterion.source_port) + " > " +
+    std::string interfaces;
+    for (const lib::InterfaceTerm& term : criterion.interfaces) {
+        interfaces += std::to_string(term.port) + "." + std::to_string(term.vlan) + " ";
+    }
+    return interfaces + (criterion.layer2 ? "whole frames " : "") + "source " +
+           text(criterion.source_address) + " dest " + text(criterion.dest_address) + " protocol " +
+           text(criterion.protocol) + " ports " + text(criterion.source_port) + " > " +
            text(criterion.dest_port) + " icmp " + text(criterion.icmp_type) + "/" + text(criterion.icmp_code);
 }
 

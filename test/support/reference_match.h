@@ -47,7 +47,16 @@ struct Reading {
 
 Reading reference_parse(std::span<const std::uint8_t> frame);
 
+/// Of the outermost tag; 0 without one.
+std::uint16_t reference_vlan(std::span<const std::uint8_t> frame);
+
+/// But for its interfaces.
 bool reference_matches(const lib::Criterion& criterion, const PacketFacts& facts);
+
+/// A frame that came in at that port, with that VLAN id; without facts when it is not to be matched as a
+/// packet.
+bool reference_matches(const lib::Criterion& criterion, const std::optional<PacketFacts>& facts,
+                       const lib::InterfaceTerm& arrival);
 
 /// For messages of failed checks.
 std::string to_string(const PacketFacts& facts);

@@ -1,10 +1,11 @@
-"""tools/test: builds the project, runs every test, prints a summary for a person; --sanitizers adds two more builds.
+"""tools/test: builds the project, runs every test, prints a summary for a person; --plain leaves out the sanitizers.
 
 The tests themselves are Meson's; each leaves a JUnit file, and a test program that dies before it can write one
 counts as a failure. The last line is `tests: N passed, N failed, N skipped`; the exit code is 1 if any failed.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -16,19 +17,32 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Label, build folder, its Meson options, the suites run there, what it is for.
+SANITIZED = ["-Db_lundef=false", "-Doptimization=1", "-Dsanitized_only=true"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One build of the project and the suites run there."""
+    label: str
+    folder: str
+    purpose: str
+    suites: list
+    options: list = dataclasses.field(default_factory=list)
+    programs: dict = dataclasses.field(default_factory=dict)  # test: its build target; empty: all
+
+
 RUNS = [
-    ("plain", "build", [], ["unit", "fuzz", "integration", "e2e", "bench"], "as shipped"),
-    ("asan+ubsan", "build-asan",
-     ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1", "-Dsanitized_only=true"],
-     ["unit", "fuzz"], "AddressSanitizer and UndefinedBehaviorSanitizer"),
-    ("tsan", "build-tsan",
-     ["-Db_sanitize=thread", "-Db_lundef=false", "-Doptimization=1", "-Dsanitized_only=true"],
-     ["unit"], "ThreadSanitizer"),
+    Run("plain", "build", "as shipped", ["unit", "fuzz", "integration", "e2e", "bench"]),
+    Run("asan+ubsan", "build-asan", "AddressSanitizer and UndefinedBehaviorSanitizer", ["unit", "fuzz"],
+        ["-Db_sanitize=address,undefined", *SANITIZED]),
+    # What threads share: the rings, the tap table, the counter blocks of an SA.
+    Run("tsan", "build-tsan", "ThreadSanitizer", ["unit"], ["-Db_sanitize=thread", *SANITIZED],
+        {"unit-lib": "test/unit/lib/unit-lib", "unit-match": "test/unit/dataplane/match/unit-match",
+         "unit-crypto": "test/unit/crypto/unit-crypto", "unit-dataplane": "test/unit/dataplane/unit-dataplane"}),
 ]
 
 SANITIZER_ENVIRONMENT = {
-    "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1",
+    "ASAN_OPTIONS": "abort_on_error=1",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }
@@ -46,9 +60,10 @@ class Tally:
         self.seconds += other.seconds
 
 
-def build(folder, options):
-    print(f"-- building {folder}", flush=True)
-    subprocess.run([ROOT / "tools/packaging/build", folder, *options], check=True, stdin=subprocess.DEVNULL)
+def build(run):
+    print(f"-- building {run.folder}", flush=True)
+    subprocess.run([ROOT / "tools/packaging/build", run.folder, *run.options, "--", *run.programs.values()],
+                   check=True, stdin=subprocess.DEVNULL)
 
 
 def cases(path):
@@ -65,18 +80,20 @@ def cases(path):
             yield name, "passed", ""
 
 
-def run_suite(label, folder, suite, long_runs, failures, skips):
-    junit = ROOT / folder / "junit" / suite
+def run_suite(run, suite, long_runs, failures, skips):
+    label = run.label
+    junit = ROOT / run.folder / "junit" / suite
     shutil.rmtree(junit, ignore_errors=True)
     junit.mkdir(parents=True)
     environment = {**os.environ, **SANITIZER_ENVIRONMENT, "FLOWTAP_JUNIT_DIR": str(junit)}
     if long_runs:
         environment["FLOWTAP_LONG"] = "1"
-    log = ROOT / folder / "meson-logs" / "testlog.json"
+    log = ROOT / run.folder / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
     started = time.monotonic()
     # No time limits: a busy machine is slow, not wrong.
-    command = ["meson", "test", "-C", folder, "--no-rebuild", "--suite", suite, "--timeout-multiplier", "0"]
+    command = ["meson", "test", "-C", run.folder, "--no-rebuild", "--suite", suite, "--timeout-multiplier", "0",
+               *run.programs]
     subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
                    stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, check=False)
     tally = Tally()
@@ -107,29 +124,46 @@ def run_suite(label, folder, suite, long_runs, failures, skips):
     return tally
 
 
+def run_lint(failures):
+    """The checks of tools/lint that take seconds."""
+    tally = Tally()
+    started = time.monotonic()
+    command = [sys.executable, ROOT / "test/support/lint.py", "--quick"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    tally.seconds = time.monotonic() - started
+    if done.returncode == 0:
+        tally.passed = 1
+    else:
+        tally.failed = 1
+        failures.append(("tools/lint --quick", done.stdout + done.stderr))
+    return tally
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tools/test", description="Builds and runs every test.")
     parser.add_argument("--suite", action="append", help="only this suite (unit, fuzz, integration, e2e, bench)")
-    parser.add_argument("--sanitizers", action="store_true",
-                        help="unit tests and corpora also with ASan+UBSan and with TSan (two more builds)")
+    parser.add_argument("--plain", action="store_true",
+                        help="only the build that is shipped, without those with ASan+UBSan and with TSan")
     parser.add_argument("--long", action="store_true", help="the long runs as well (hours)")
     arguments = parser.parse_args()
 
     if os.geteuid() != 0:
         print("note: not root: the tests that need network namespaces or raw sockets will be counted as skipped")
     failures, skips, rows, total = [], [], [], Tally()
-    for label, folder, options, suites, purpose in RUNS:
-        if label != "plain" and not arguments.sanitizers:
+    for run in RUNS[:1] if arguments.plain else RUNS:
+        suites = [suite for suite in run.suites if not arguments.suite or suite in arguments.suite]
+        if not suites:
             continue
-        build(folder, options)
+        build(run)
         for suite in suites:
-            if arguments.suite and suite not in arguments.suite:
-                continue
-            print(f"-- running {suite} ({purpose})", flush=True)
-            tally = run_suite(label, folder, suite, arguments.long, failures, skips)
+            print(f"-- running {suite} ({run.purpose})", flush=True)
+            tally = run_suite(run, suite, arguments.long, failures, skips)
             if tally.passed + tally.failed + tally.skipped:
-                rows.append((label, suite, tally))
+                rows.append((run.label, suite, tally))
                 total.add(tally)
+    if not arguments.suite:
+        rows.append(("", "lint", run_lint(failures)))
+        total.add(rows[-1][2])
 
     for name, text in failures:
         print(f"\nFAILED {name}\n{text.strip()}")

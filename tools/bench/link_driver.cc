@@ -3,14 +3,16 @@
 //
 //   {"do":"resync"}                              what follows, up to the commit, is the whole state
 //   {"do":"tap","slot":0,"id":1,"family":4,"source":["10.0.0.0/8"],"dest":[..],"protocol":[17],"source_port":[[1,9]],
-//    "dest_port":[..],"destinations":[{"dest":"2.2.2.2","dest_port":1,"source":"1.1.1.1","source_port":2,"ttl":64}]}
+//    "dest_port":[..],"destinations":[{"dest":"2.2.2.2","dest_port":1,"source":"1.1.1.1","source_port":2,"ttl":64}],
+//    "interfaces":[[0,100],[1,null]],"layer2":false,"packet_limit":9,"byte_limit":900,"suppressed":3}
+//   {"do":"update","slot":0,"id":1,"packet_limit":9}    the whole service: what is not named is without limit
 //   {"do":"fill","count":1000,"slot":0}          host taps on 172.16.0.0/12 and 2001:db8::/32 by turns of ten
 //   {"do":"remove","slot":0,"id":1}
 //   {"do":"sa","slot":0,"id":1,"spi":4097,"tunnel":0,"key":"hex","first":1,"count":1000}
 //   {"do":"lease","slot":0,"id":1,"first":1001,"count":1000}      {"do":"remove_sa","slot":0,"id":1}
 //   {"do":"commit"}                              -> {"kind":"committed","refusal":0,"slot":0,"us":12}
 //   {"do":"counters","taps":[0,1]}               -> every counter that is not zero, by name
-//   {"do":"events"}                              -> {"events":[{"kind":"lease_low","slot":0}]}
+//   {"do":"events"}                              -> {"events":[{"kind":"lease_low","slot":0,"id":0}]}
 #include "lib/secret.h"
 #include "lib/status.h"
 #include "tools/bench/link_session.h"
@@ -66,6 +68,21 @@ lib::NumberList numbers(const json& command, const char* key) {
     return list;
 }
 
+/// [port, VLAN id]; null: any.
+lib::InterfaceList interfaces(const json& command) {
+    lib::InterfaceList list;
+    for (const json& item : command.value("interfaces", json::array())) {
+        list.push_back({item.at(0), item.at(1).is_null() ? lib::any_vlan : item.at(1).get<std::uint16_t>()});
+    }
+    return list;
+}
+
+lib::TapService service(const json& command) {
+    return {.packet_limit = command.value("packet_limit", lib::no_limit),
+            .byte_limit = command.value("byte_limit", lib::no_limit),
+            .suppressed = command.value("suppressed", std::uint64_t{0})};
+}
+
 lib::TapDestination destination(const json& item) {
     lib::TapDestination result;
     const lib::IpAddress dest = address(item.at("dest"));
@@ -95,12 +112,14 @@ void add_tap(LinkSession& session, const json& command) {
     criterion.dest_port = numbers(command, "dest_port");
     criterion.icmp_type = numbers(command, "icmp_type");
     criterion.icmp_code = numbers(command, "icmp_code");
+    criterion.interfaces = interfaces(command);
+    criterion.layer2 = command.value("layer2", false);
     std::vector<lib::TapDestination> destinations;
     for (const json& item : command.at("destinations")) {
         destinations.push_back(destination(item));
     }
     check(session.batch().add_tap(lib::TapSlot{command.at("slot")}, lib::TapId{command.at("id")}, criterion,
-                                  destinations));
+                                  destinations, service(command)));
 }
 
 /// Host taps such as real warrants make: one address each, nine in ten IPv4, that no frame of the benchmarks
@@ -212,11 +231,23 @@ json counters(const LinkSession& session, const json& command) {
     return result;
 }
 
+const char* name_of(lib::CompletionKind kind) {
+    switch (kind) {
+        case lib::CompletionKind::lease_low:
+            return "lease_low";
+        case lib::CompletionKind::port_lost:
+            return "port_lost";
+        case lib::CompletionKind::tap_over:
+            return "tap_over";
+        default:
+            return "unknown";
+    }
+}
+
 json events(LinkSession& session) {
     json list = json::array();
     for (const lib::CompletionRecord& record : session.take_events()) {
-        list.push_back({{"kind", record.kind == lib::CompletionKind::lease_low ? "lease_low" : "port_lost"},
-                        {"slot", record.slot}});
+        list.push_back({{"kind", name_of(record.kind)}, {"slot", record.slot}, {"id", record.id}});
     }
     return {{"events", list}};
 }
@@ -238,6 +269,9 @@ json obey(LinkSession& session, const json& command) {
         add_tap(session, command);
     } else if (what == "fill") {
         fill(session, command);
+    } else if (what == "update") {
+        session.batch().update_tap(lib::TapSlot{command.at("slot")}, lib::TapId{command.at("id")},
+                                   service(command));
     } else if (what == "remove") {
         session.batch().remove_tap(lib::TapSlot{command.at("slot")}, lib::TapId{command.at("id")});
     } else if (what == "sa") {

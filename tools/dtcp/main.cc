@@ -1,20 +1,26 @@
 // dtcp: the mediation device's command-line client.
 #include "lib/dtcp/auth.h"
+#include "lib/file_descriptor.h"
 #include "lib/secret.h"
-#include "tools/dtcp/exchange.h"
+#include "tools/dtcp/conversation.h"
 #include "tools/dtcp/options.h"
-#include "tools/dtcp/output.h"
+#include "tools/dtcp/report.h"
 #include "tools/dtcp/sequence.h"
 #include "tools/dtcp/ssh_session.h"
+#include "tools/dtcp/udp_channel.h"
+#include "tools/dtcp/work.h"
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cstdio>
+#include <deque>
 #include <expected>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 #include <utility>
 
 namespace flowtap::tools::dtcp {
@@ -65,44 +71,83 @@ std::expected<Credentials, Problem> read_credentials(const Options& options) {
     return credentials;
 }
 
-std::expected<std::uint64_t, Problem> sequence_number(const Options& options) {
-    return options.seq ? *options.seq : take_sequence_number(options.state_directory, options.csource);
+std::expected<void, Problem> print_requests(const Options& options, Work& work, lib::dtcp::Hmac& key) {
+    while (const auto job = work.next()) {
+        auto seq = job->request.seq;
+        if (!seq) {
+            const auto taken = take_sequence_numbers(options.state_directory, options.csource);
+            if (!taken) {
+                return std::unexpected(taken.error());
+            }
+            seq = *taken;
+        }
+        fmt::print("{}", build_request(job->request, options.csource, *seq, key));
+    }
+    return {};
 }
 
-/// Nothing where the request was only printed.
-std::expected<std::optional<Answer>, Problem> carry_out(const Options& options) {
+/// Readable once SIGINT or SIGTERM has come, which end the process no more.
+lib::FileDescriptor take_signals() {
+    sigset_t taken{};
+    ::sigemptyset(&taken);
+    ::sigaddset(&taken, SIGINT);
+    ::sigaddset(&taken, SIGTERM);
+    ::sigprocmask(SIG_BLOCK, &taken, nullptr);
+    return lib::FileDescriptor{::signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK)};
+}
+
+/// Nothing: a file of which a line is wrong, which has been reported.
+std::expected<std::unique_ptr<Work>, Problem> find_work(const Options& options, Report& report) {
+    if (options.mode == Mode::session) {
+        return std::make_unique<TypedWork>(STDIN_FILENO);
+    }
+    std::deque<Job> jobs;
+    if (options.mode == Mode::request) {
+        jobs.push_back({.line = 0, .request = options.request});
+        return std::make_unique<KnownWork>(std::move(jobs));
+    }
+    auto batch = read_batch(options.file);
+    if (!batch) {
+        return std::unexpected(std::move(batch.error()));
+    }
+    for (const auto& error : batch->errors) {
+        report.line_error(error);
+    }
+    return batch->errors.empty() ? std::make_unique<KnownWork>(std::move(batch->jobs)) : nullptr;
+}
+
+std::expected<void, Problem> carry_out(const Options& options, Report& report) {
+    auto work = find_work(options, report);
+    if (!work) {
+        return std::unexpected(std::move(work.error()));
+    }
+    if (!*work) {
+        return {};
+    }
     auto key = read_key(options.key_file);
     if (!key) {
         return std::unexpected(std::move(key.error()));
     }
     if (options.print) {
-        const auto seq = sequence_number(options);
-        if (!seq) {
-            return std::unexpected(seq.error());
-        }
-        fmt::print("{}", build_request(options, *seq, *key));
-        return std::nullopt;
+        return print_requests(options, **work, *key);
     }
     const auto credentials = read_credentials(options);
     if (!credentials) {
         return std::unexpected(credentials.error());
     }
-    auto session = SshSession::open({options.host, options.port, options.connect_patience},
-                                    {options.known_hosts, options.accept_new}, *credentials);
-    if (!session) {
-        return std::unexpected(std::move(session.error()));
+    const auto connect = [&]() -> std::expected<std::unique_ptr<Channel>, Problem> {
+        if (options.udp) {
+            return UdpChannel::open(options.host, options.port, options.local_port);
+        }
+        return SshSession::open({options.host, options.port, options.connect_patience},
+                                {options.known_hosts, options.accept_new}, *credentials);
+    };
+    const auto stop = options.watch ? take_signals() : lib::FileDescriptor{};
+    Conversation(options, *key, connect, **work, report).run(stop.get());
+    if (options.mode == Mode::batch) {
+        report.summary();
     }
-    // Taken last: a number is used up only by a request that is sent.
-    const auto seq = sequence_number(options);
-    if (!seq) {
-        return std::unexpected(seq.error());
-    }
-    auto answer = exchange(*session, build_request(options, *seq, *key), *seq,
-                           std::chrono::steady_clock::now() + options.answer_patience, *key);
-    if (!answer) {
-        return std::unexpected(std::move(answer.error()));
-    }
-    return std::move(*answer);
+    return {};
 }
 
 int run(int argc, const char* const* argv) {
@@ -111,31 +156,11 @@ int run(int argc, const char* const* argv) {
         return options.error();
     }
     ::signal(SIGPIPE, SIG_IGN);
-    const auto done = carry_out(*options);
-    if (!done) {
-        const auto& problem = done.error();
-        if (options->json) {
-            fmt::print("{}", to_json(problem));
-        } else {
-            fmt::print(stderr, "dtcp: {}\n", problem.message);
-        }
-        return static_cast<int>(problem.outcome);
+    Report report{*options};
+    if (const auto done = carry_out(*options, report); !done) {
+        report.fail(done.error());
     }
-    if (!*done) {
-        return static_cast<int>(Outcome::done);
-    }
-    const auto& answer = **done;
-    if (options->json) {
-        fmt::print("{}", to_json(answer, options->method));
-    } else if (outcome(answer) == Outcome::done) {
-        for (const auto& notification : answer.notifications) {
-            fmt::print(stderr, "dtcp: notification {} {}\n", notification.code, notification.text);
-        }
-        fmt::print("{}", to_text(answer, options->method));
-    } else {
-        fmt::print(stderr, "dtcp: {}\n", refusal(answer));
-    }
-    return static_cast<int>(outcome(answer));
+    return report.exit_code();
 }
 
 }  // namespace

@@ -1,36 +1,38 @@
 // The command line of dtcp.
 #pragma once
 
-#include "lib/dtcp/message.h"
-#include "lib/dtcp/name.h"
 #include "tools/dtcp/problem.h"
+#include "tools/dtcp/request.h"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace flowtap::tools::dtcp {
 
-struct NamedValue {
-    std::string name;
-    std::string value;
+enum class Mode : std::uint8_t {
+    request,  ///< one, from the command line
+    batch,    ///< a file of them
+    session,  ///< standard input, as it comes
 };
 
 struct Options {
-    lib::dtcp::Method method = lib::dtcp::Method::noop;
-    lib::dtcp::Version version = lib::dtcp::version_0_7;
-    std::vector<NamedValue> parameters;  ///< in the order of the message
+    Mode mode = Mode::request;
+    RequestSpec request;         ///< of Mode::request
+    std::filesystem::path file;  ///< of Mode::batch; "-" is standard input
+    bool keep_going = false;     ///< of Mode::batch: a failure does not stop it
     std::string csource;
     std::filesystem::path key_file;
-    std::optional<std::uint64_t> seq;  ///< unset: the next of the state file
     std::filesystem::path state_directory;
 
+    bool udp = false;
+    std::uint16_t local_port = 0;  ///< UDP; 0: any
     std::string host;
-    std::uint16_t port = 32001;
+    std::uint16_t port = 0;
     std::string user;
     std::filesystem::path identity;
     std::filesystem::path passphrase_file;
@@ -40,8 +42,14 @@ struct Options {
     std::chrono::milliseconds connect_patience{10'000};
     std::chrono::milliseconds answer_patience{30'000};
 
+    std::size_t pipeline = 1;  ///< requests under way at most
+    unsigned retries = 0;
+    std::chrono::milliseconds retry_delay{1000};  ///< before the first; doubled each time, up to a minute
+    bool watch = false;
+    std::optional<std::chrono::milliseconds> watch_time;  ///< unset: until a signal
+
     bool json = false;
-    bool print = false;  ///< write the signed request to standard output instead of sending it
+    bool print = false;  ///< write the signed requests to standard output instead of sending them
 };
 
 /// Prints help and errors itself; then there is an exit code and no options.

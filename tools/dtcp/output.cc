@@ -86,6 +86,22 @@ std::span<const ResponseField> head(const Response& response) {
     return entries.empty() ? all : all.first(static_cast<std::size_t>(entries.front().data() - all.data()));
 }
 
+Json labelled(const Label& label) {
+    return label.line == 0 ? Json::object() : Json{{"line", label.line}, {"command", label.command}};
+}
+
+/// "; NAME: value" of each field but those that every answer has.
+void append_fields(std::string& text, const Response& response) {
+    for (const auto& line : response.other_lines) {
+        fmt::format_to(std::back_inserter(text), "; {}", line);
+    }
+    for (const auto& field : response.fields) {
+        if (field.id != Name::seq && field.id != Name::timestamp) {
+            fmt::format_to(std::back_inserter(text), "; {}: {}", field.name, field.value);
+        }
+    }
+}
+
 Json json_response(const Response& response) {
     return Json{{"code", response.code}, {"text", response.text}, {"fields", json_fields(response.fields)}};
 }
@@ -133,6 +149,11 @@ std::string to_text(const Answer& answer, Method method) {
             return fmt::format("added: criteria-id {}\n", value(Name::criteria_id));
         case Method::delete_:
             return fmt::format("deleted: {}\n", value(Name::criteria_count));
+        case Method::refresh:
+            return fmt::format("refreshed: {}\n", value(Name::criteria_count));
+        case Method::enable:
+        case Method::disable:
+            return fmt::format("changed: {}\n", value(Name::criteria_count));
         case Method::list:
             return list_text(answer);
         default:
@@ -143,20 +164,25 @@ std::string to_text(const Answer& answer, Method method) {
 std::string refusal(const Answer& answer) {
     const auto& response = answer.messages.back();
     std::string text = fmt::format("the server answers {} {}", response.code, response.text);
-    for (const auto& line : response.other_lines) {
-        fmt::format_to(std::back_inserter(text), "; {}", line);
-    }
-    for (const auto& field : response.fields) {
-        if (field.id != Name::seq && field.id != Name::timestamp) {
-            fmt::format_to(std::back_inserter(text), "; {}: {}", field.name, field.value);
-        }
-    }
+    append_fields(text, response);
     return text;
 }
 
-std::string to_json(const Answer& answer, Method method) {
+std::string notification_text(const Response& notification) {
+    const auto* time = notification.find(Name::timestamp);
+    std::string text = fmt::format("notification {} {}{}{}", notification.code, notification.text,
+                                   time == nullptr ? "" : " at ", time == nullptr ? "" : *time);
+    append_fields(text, notification);
+    return text + "\n";
+}
+
+std::string to_json(const Answer& answer, Method method, const Label& label,
+                    std::span<const Response> notifications) {
     const auto& response = answer.messages.back();
-    Json object{{"outcome", to_string(outcome(answer))}, {"code", response.code}, {"text", response.text}};
+    auto object = labelled(label);
+    object["outcome"] = to_string(outcome(answer));
+    object["code"] = response.code;
+    object["text"] = response.text;
     const bool listed = method == Method::list && outcome(answer) == Outcome::done;
     object["fields"] = json_fields(listed ? head(response) : std::span<const ResponseField>{response.fields});
     if (listed) {
@@ -170,14 +196,33 @@ std::string to_json(const Answer& answer, Method method) {
     if (!response.other_lines.empty()) {
         object["lines"] = response.other_lines;
     }
-    for (const auto& notification : answer.notifications) {
+    for (const auto& notification : notifications) {
         object["notifications"].push_back(json_response(notification));
     }
     return dump(object);
 }
 
-std::string to_json(const Problem& problem) {
-    return dump(Json{{"outcome", to_string(problem.outcome)}, {"error", problem.message}});
+std::string to_json(const Problem& problem, const Label& label) {
+    auto object = labelled(label);
+    object["outcome"] = to_string(problem.outcome);
+    object["error"] = problem.message;
+    return dump(object);
+}
+
+std::string notification_json(const Response& notification) {
+    return dump(Json{{"notification", json_response(notification)}});
+}
+
+std::string summary_json(const std::map<Outcome, std::size_t>& counts, std::size_t not_sent) {
+    std::size_t requests = not_sent;
+    Json summary{{"requests", 0}};
+    for (const auto& [what, count] : counts) {
+        summary[std::string{to_string(what)}] = count;
+        requests += count;
+    }
+    summary["not-sent"] = not_sent;
+    summary["requests"] = requests;
+    return dump(Json{{"summary", summary}});
 }
 
 }  // namespace flowtap::tools::dtcp

@@ -45,8 +45,8 @@ std::filesystem::path sequence_file(const std::filesystem::path& directory, std:
     return directory / (name + ".seq");
 }
 
-std::expected<std::uint64_t, Problem> take_sequence_number(const std::filesystem::path& directory,
-                                                           std::string_view csource) {
+std::expected<std::uint64_t, Problem> take_sequence_numbers(const std::filesystem::path& directory,
+                                                            std::string_view csource, std::uint64_t count) {
     const auto file = sequence_file(directory, csource);
     std::error_code error;
     std::filesystem::create_directories(directory, error);
@@ -70,14 +70,13 @@ std::expected<std::uint64_t, Problem> take_sequence_number(const std::filesystem
                                                     file.string())});
         }
     }
-    const auto next = last + 1;
     // Padded to one width: the file is overwritten in place and never shorter than before.
-    const auto line = fmt::format("{:020}\n", next);
+    const auto line = fmt::format("{:020}\n", last + count);
     if (::pwrite(descriptor.get(), line.data(), line.size(), 0) != static_cast<ssize_t>(line.size()) ||
         ::fdatasync(descriptor.get()) != 0) {
         return std::unexpected(file_problem(file, errno));
     }
-    return next;
+    return last + 1;
 }
 
 }  // namespace flowtap::tools::dtcp

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <poll.h>
+#include <sysexits.h>
 #include <utility>
 
 namespace flowtap::tools::dtcp {
@@ -67,6 +69,7 @@ void FreeSession::operator()(LIBSSH2_SESSION* session) const {
 }
 
 void FreeChannel::operator()(LIBSSH2_CHANNEL* channel) const {
+    libssh2_session_set_blocking(session, 1);
     // The answer is here: the server's own good-bye is worth a second.
     libssh2_session_set_timeout(session, 1000);
     libssh2_channel_free(channel);
@@ -79,32 +82,33 @@ Problem SshSession::problem(Outcome outcome, std::string_view what) const {
             fmt::format("{}: {}", what, text == nullptr || *text == '\0' ? "no reason given" : text)};
 }
 
-std::expected<SshSession, Problem> SshSession::open(const Endpoint& endpoint, const HostKeyPolicy& host_keys,
-                                                    const Credentials& credentials) {
+std::expected<std::unique_ptr<SshSession>, Problem> SshSession::open(const Endpoint& endpoint,
+                                                                     const HostKeyPolicy& host_keys,
+                                                                     const Credentials& credentials) {
     auto socket = connect_tcp(endpoint.host, endpoint.port, endpoint.patience);
     if (!socket) {
         return std::unexpected(std::move(socket.error()));
     }
-    SshSession session;
-    session.socket_ = std::move(*socket);
+    std::unique_ptr<SshSession> session{new SshSession};
+    session->socket_ = std::move(*socket);
     if (library_ready()) {
-        session.session_.reset(libssh2_session_init());
+        session->session_.reset(libssh2_session_init());
     }
-    if (!session.session_) {
+    if (!session->session_) {
         return std::unexpected(Problem{Outcome::local, "libssh2 does not start"});
     }
-    auto* handle = session.session_.get();
+    auto* handle = session->session_.get();
     libssh2_session_set_timeout(handle, static_cast<long>(endpoint.patience.count()));
-    if (auto done = session.shake_hands(endpoint); !done) {
+    if (auto done = session->shake_hands(endpoint); !done) {
         return std::unexpected(std::move(done.error()));
     }
     if (auto done = check_host_key(handle, endpoint.host, endpoint.port, host_keys); !done) {
         return std::unexpected(std::move(done.error()));
     }
-    if (auto done = session.log_in(credentials); !done) {
+    if (auto done = session->log_in(credentials); !done) {
         return std::unexpected(std::move(done.error()));
     }
-    if (auto done = session.open_subsystem(); !done) {
+    if (auto done = session->open_subsystem(); !done) {
         return std::unexpected(std::move(done.error()));
     }
     return session;
@@ -192,39 +196,61 @@ std::expected<void, Problem> SshSession::open_subsystem() {
         return std::unexpected(
             problem(Outcome::no_connection, fmt::format("the server has no subsystem {}", subsystem)));
     }
-    // From here on waiting is the caller's, with a deadline of its own.
+    // From here on waiting is the caller's.
+    libssh2_session_set_blocking(session_.get(), 0);
+    buffer_.resize(65'536);
     return {};
 }
 
-std::expected<void, Problem> SshSession::write(std::string_view bytes) {
-    while (!bytes.empty()) {
-        const auto written = libssh2_channel_write(channel_.get(), bytes.data(), bytes.size());
-        if (written < 0) {
-            return std::unexpected(problem(Outcome::no_answer, "the request could not be sent whole"));
-        }
-        bytes.remove_prefix(static_cast<std::size_t>(written));
+bool SshSession::sending() const {
+    return (libssh2_session_block_directions(session_.get()) & LIBSSH2_SESSION_BLOCK_OUTBOUND) != 0;
+}
+
+std::expected<std::size_t, Problem> SshSession::write(std::string_view bytes) {
+    // Nothing else may be sent while libssh2 has part of a packet of its own to send, which reading goes on
+    // with. And without room in the channel's window a write would wait for the server; with room it waits
+    // for TCP alone, which sshd always reads.
+    if (sending() || libssh2_channel_window_write(channel_.get()) == 0) {
+        return 0;
     }
-    return {};
+    libssh2_session_set_blocking(session_.get(), 1);
+    const auto written = libssh2_channel_write(channel_.get(), bytes.data(), bytes.size());
+    libssh2_session_set_blocking(session_.get(), 0);
+    if (written == LIBSSH2_ERROR_EAGAIN) {
+        return 0;
+    }
+    if (written < 0) {
+        return std::unexpected(problem(Outcome::no_answer, "the connection was lost"));
+    }
+    return static_cast<std::size_t>(written);
 }
 
-std::expected<std::string, Problem> SshSession::read(Deadline deadline) {
-    using std::chrono::milliseconds;
-    const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
-    // Zero would mean for ever.
-    libssh2_session_set_timeout(session_.get(), static_cast<long>(std::max(left, milliseconds{1}).count()));
-    std::string bytes(65'536, '\0');
-    const auto got = libssh2_channel_read(channel_.get(), bytes.data(), bytes.size());
+std::expected<Received, Problem> SshSession::read() {
+    const auto got = libssh2_channel_read(channel_.get(), buffer_.data(), buffer_.size());
+    if (got == LIBSSH2_ERROR_EAGAIN) {
+        return Received{};
+    }
     if (got < 0) {
-        return std::unexpected(problem(Outcome::no_answer, "no answer came"));
+        return std::unexpected(problem(Outcome::no_answer, "the connection was lost"));
     }
-    bytes.resize(static_cast<std::size_t>(got));
-    return bytes;
+    return Received{.bytes = buffer_.substr(0, static_cast<std::size_t>(got)), .ended = got == 0};
 }
 
-int SshSession::exit_status() {
-    // It comes after the end of the data and before the channel's close.
+short SshSession::events(bool more_to_write) const {
+    const bool room = more_to_write && libssh2_channel_window_write(channel_.get()) != 0;
+    return static_cast<short>(sending() || room ? POLLIN | POLLOUT : POLLIN);
+}
+
+Problem SshSession::end_reason() {
+    // The status comes after the end of the data and before the channel's close.
+    libssh2_session_set_blocking(session_.get(), 1);
+    libssh2_session_set_timeout(session_.get(), 1000);
     libssh2_channel_wait_closed(channel_.get());
-    return libssh2_channel_get_exit_status(channel_.get());
+    // The bridge's word for it (sysexits.h); nothing of the requests was passed on then.
+    if (libssh2_channel_get_exit_status(channel_.get()) == EX_UNAVAILABLE) {
+        return {Outcome::no_connection, "the server's DTCP service is not running"};
+    }
+    return {Outcome::no_answer, "the server ended the session without an answer"};
 }
 
 }  // namespace flowtap::tools::dtcp

@@ -1,8 +1,10 @@
-// One SSH connection with one channel to the server's DTCP subsystem, over libssh2. Not thread-safe.
+// One SSH connection with one channel to the server's DTCP subsystem, over libssh2. open() waits, within the
+// endpoint's patience; after it nothing does. Not thread-safe.
 #pragma once
 
 #include "lib/file_descriptor.h"
 #include "lib/secret.h"
+#include "tools/dtcp/channel.h"
 #include "tools/dtcp/known_hosts.h"
 #include "tools/dtcp/problem.h"
 
@@ -43,21 +45,20 @@ struct FreeChannel {
     void operator()(LIBSSH2_CHANNEL* channel) const;
 };
 
-class SshSession {
+class SshSession final : public Channel {
   public:
-    using Deadline = std::chrono::steady_clock::time_point;
-
     /// Connects, checks the host key, logs in and opens the subsystem flow-tap-dtcp.
-    static std::expected<SshSession, Problem> open(const Endpoint& endpoint, const HostKeyPolicy& host_keys,
-                                                   const Credentials& credentials);
+    static std::expected<std::unique_ptr<SshSession>, Problem> open(const Endpoint& endpoint,
+                                                                    const HostKeyPolicy& host_keys,
+                                                                    const Credentials& credentials);
 
-    std::expected<void, Problem> write(std::string_view bytes);
-
-    /// Some bytes, at least one; empty: the server ended the channel. Nothing by the deadline is no_answer.
-    std::expected<std::string, Problem> read(Deadline deadline);
-
-    /// The exit status of the server's side, once it has ended the channel.
-    int exit_status();
+    std::expected<std::size_t, Problem> write(std::string_view bytes) override;
+    std::expected<Received, Problem> read() override;
+    int descriptor() const override { return socket_.get(); }
+    short events(bool more_to_write) const override;
+    bool is_stream() const override { return true; }
+    /// By the exit status of the server's side.
+    Problem end_reason() override;
 
   private:
     SshSession() = default;
@@ -66,6 +67,9 @@ class SshSession {
     std::expected<void, Problem> log_in(const Credentials& credentials);
     int log_in_by_password(const Credentials& credentials, std::string_view methods);
     std::expected<void, Problem> open_subsystem();
+    bool sending() const;
+
+    std::string buffer_;  ///< that libssh2 reads into
 
     // In the order of their destruction, last first.
     lib::FileDescriptor socket_;

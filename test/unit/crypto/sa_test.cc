@@ -74,7 +74,8 @@ TEST_CASE("the largest inner packet of an MTU fits it, and one byte more does no
     }
 }
 
-TEST_CASE("key schedules lie in locked memory that no core file shows and no child inherits") {
+TEST_CASE("key schedules lie in locked memory that no core file shows and no child inherits",
+          "[as-shipped]") {
     const auto sa = make_sa(outbound());
     const auto wanted = reinterpret_cast<std::uintptr_t>(sa->key().gcm());
     std::ifstream smaps("/proc/self/smaps");

@@ -1,117 +1,13 @@
 // A batch of changes: all of it or nothing, and done only when every worker has it.
-#include "dataplane/tasking.h"
-
-#include "test/unit/dataplane/sa_fixture.h"
-
-#include <catch2/catch.hpp>
+#include "test/unit/dataplane/tasking_fixture.h"
 
 namespace {
 
-namespace dataplane = flowtap::dataplane;
 namespace lib = flowtap::lib;
-namespace match = flowtap::dataplane::match;
+using flowtap::test::max_taps;
 using lib::Refusal;
 
-constexpr std::uint32_t max_taps = 200'000;
-
-lib::Config config() {
-    lib::Config result;
-    result.dataplane.workers = {0};
-    result.dataplane.max_taps = max_taps;
-    result.tunnels = flowtap::test::tunnels(1);
-    result.routes = {{*lib::parse_prefix("2.2.2.0/27"), 0}};
-    return result;
-}
-
-struct Fixture {
-    lib::Config configuration = config();
-    match::Quiescence quiescence{1};
-    match::TapTable taps{quiescence, {.max_taps = max_taps}};
-    dataplane::OwnFlows flows{quiescence};
-    dataplane::SaTable sas{quiescence, *flowtap::crypto::Engine::create(), configuration.tunnels, 1500};
-    lib::StatusRegion status = *lib::StatusRegion::create({max_taps, 1}, lib::new_epoch());
-    dataplane::Tasking tasking{{configuration, quiescence, taps, flows, sas, status}};
-    std::uint64_t steps = 0;
-
-    static lib::TapDestination target(std::uint16_t port) {
-        lib::TapDestination destination;
-        destination.dest_address = {2, 2, 2, 1};
-        destination.source_address = {1, 1, 1, 1};
-        destination.dest_port = port;
-        destination.source_port = 6000;
-        return destination;
-    }
-    static lib::Change add(std::uint32_t slot, std::uint64_t id) {
-        lib::TapAdd tap{.slot = lib::TapSlot{slot},
-                        .id = lib::TapId{id},
-                        .criterion = {},
-                        .destinations = {},
-                        .service = {}};
-        lib::IpAddress host;
-        host.bytes = {10, static_cast<std::uint8_t>(id >> 16), static_cast<std::uint8_t>(id >> 8),
-                      static_cast<std::uint8_t>(id)};
-        tap.criterion.dest_address = {{host, host}};
-        tap.destinations = {target(static_cast<std::uint16_t>(id))};
-        return tap;
-    }
-    static lib::Change remove(std::uint32_t slot, std::uint64_t id) {
-        return lib::TapRemove{lib::TapSlot{slot}, lib::TapId{id}};
-    }
-
-    /// Nothing when it is not done within the steps.
-    std::optional<dataplane::Tasking::Outcome> apply(std::vector<lib::Change> changes,
-                                                     std::size_t limit = 100'000) {
-        lib::Batch batch;
-        batch.changes.assign(changes.begin(), changes.end());
-        tasking.begin(std::move(batch));
-        return go_on(limit);
-    }
-    std::optional<dataplane::Tasking::Outcome> go_on(std::size_t limit = 100'000) {
-        for (steps = 0; steps < limit; ++steps) {
-            if (const auto outcome = tasking.advance()) {
-                return outcome;
-            }
-        }
-        return std::nullopt;
-    }
-    Refusal refusal(std::vector<lib::Change> changes) { return apply(std::move(changes))->refusal; }
-
-    /// The slot of the one tap that matches the id's host; nothing if none does.
-    std::optional<std::uint32_t> found(std::uint64_t id) const {
-        static thread_local match::HeaderBurst burst;
-        static thread_local match::Matches matches;
-        burst = {};
-        burst.count = 1;
-        burst.ipv4 = 1;
-        match::Headers& headers = burst.headers[0];
-        headers = {};
-        headers.family = lib::Family::ipv4;
-        headers.dest = {10, static_cast<std::uint8_t>(id >> 16), static_cast<std::uint8_t>(id >> 8),
-                        static_cast<std::uint8_t>(id)};
-        headers.source = {192, 0, 2, 1};
-        burst.dest4[0] = static_cast<std::uint32_t>(10U << 24 | (id & 0xffffff));
-        burst.source4[0] = 0xc0000201;
-        taps.classify(burst, matches);
-        if (matches.matched == 0) {
-            return std::nullopt;
-        }
-        REQUIRE(matches.frames[0].count == 1);
-        const match::Match& match = matches.frames[0].taps[0];
-        CHECK(dataplane::copies_of(match.payload).id == lib::TapId{id});
-        return static_cast<std::uint32_t>(match.slot);
-    }
-    bool own(std::uint16_t port) const {
-        match::Headers headers{};
-        headers.family = lib::Family::ipv4;
-        headers.source = {1, 1, 1, 1};
-        headers.dest = {2, 2, 2, 1};
-        headers.protocol = 17;
-        headers.flags = match::flag::ports;
-        headers.source_port = 6000;
-        headers.dest_port = port;
-        return flows.contains(headers);
-    }
-};
+struct Fixture : flowtap::test::TaskingFixture {};
 
 TEST_CASE_METHOD(Fixture, "taps come and go with their batch, and their flows with them") {
     REQUIRE(refusal({add(5, 1), add(6, 2)}) == Refusal::none);

@@ -280,6 +280,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: what is not said is the default of lib/c
     CHECK(config->ssh.port == 32001);
     CHECK(config->ssh.connection_limit == 75);
     CHECK(config->ssh.rate_limit == 150);
+    CHECK(config->ssh.rate_limit_share == 80);
+    CHECK(config->ssh.idle_timeout == 3600);
     CHECK(config->ssh.host_keys == std::vector<std::filesystem::path>{"/etc/ssh/ssh_host_ed25519_key"});
 }
 

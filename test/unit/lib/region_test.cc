@@ -220,7 +220,7 @@ TEST_CASE("region: a header of another layout, shape or kind is refused", "[regi
     }
 }
 
-TEST_CASE("region: no core dump holds it, and the one with the keys is not swapped", "[region]") {
+TEST_CASE("region: no core dump holds it, and the one with the keys is not swapped", "[region][as-shipped]") {
     auto command = CommandRegion::create(Epoch{1}).value();
     const auto view = CommandView::receive(duplicate(command.descriptor())).value();
     CHECK_THAT(mapping_flags(&command.block()), Catch::Contains(" dd") && Catch::Contains(" lo"));

@@ -95,7 +95,7 @@ std::string text(const SecretBytes& secret) {
     return {reinterpret_cast<const char*>(secret.data()), secret.size()};
 }
 
-TEST_CASE("a secret's pages are locked, kept out of core files and of children, and fenced") {
+TEST_CASE("a secret's pages are locked, kept out of core files and of children, and fenced", "[as-shipped]") {
     for (const std::size_t size : {std::size_t{1}, std::size_t{36}, std::size_t{4096}, std::size_t{4097}}) {
         const auto secret = SecretBytes::allocate(size);
         REQUIRE(secret.has_value());
@@ -144,7 +144,7 @@ TEST_CASE("truncation wipes what it cuts off") {
     CHECK(std::equal(secret->data(), secret->data() + 5, std::array<std::uint8_t, 5>{1, 2, 0, 0, 0}.begin()));
 }
 
-TEST_CASE("memory that cannot be locked is refused with the limit's name") {
+TEST_CASE("memory that cannot be locked is refused with the limit's name", "[as-shipped]") {
     const int status = in_child([] {
         const rlimit none{0, 0};
         if (::setrlimit(RLIMIT_MEMLOCK, &none) != 0 || (::geteuid() == 0 && ::setuid(65'534) != 0)) {

@@ -12,6 +12,8 @@
 namespace flowtap::control::ssh {
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr RateLimit::TimePoint now{std::chrono::seconds{1'000'000}};
 
 lib::IpAddress address(std::string_view text) {
@@ -76,6 +78,43 @@ TEST_CASE("strangers and connections over the limit use up none of the minute's 
     }
     CHECK(admission.decide(address("192.0.2.1"), 0, now) == Verdict::admitted);
     CHECK(admission.decide(address("192.0.2.1"), 0, now) == Verdict::rate_limit);
+}
+
+TEST_CASE("one client has at most its share, and the rest is there for the others at any time") {
+    auto settings = config({}, 75, 10);
+    settings.rate_limit_share = 70;
+    Admission admission(settings);
+    for (int i = 0; i < 7; ++i) {
+        REQUIRE(admission.decide(address("192.0.2.1"), 0, now) == Verdict::admitted);
+    }
+    // What it is refused takes nothing from anyone, and does not push its own next admission back.
+    for (int i = 0; i < 1'000; ++i) {
+        REQUIRE(admission.decide(address("192.0.2.1"), 0, now + 30s) == Verdict::rate_limit_share);
+    }
+    for (int i = 0; i < 3; ++i) {
+        REQUIRE(admission.decide(address("192.0.2.2"), 0, now + 30s) == Verdict::admitted);
+    }
+    CHECK(admission.decide(address("192.0.2.3"), 0, now + 30s) == Verdict::rate_limit);
+    CHECK(admission.decide(address("192.0.2.1"), 0, now + 60s) == Verdict::admitted);
+}
+
+TEST_CASE("an IPv6 client is its /64: other addresses of it are no other client") {
+    auto settings = config({}, 75, 4);
+    settings.rate_limit_share = 50;
+    Admission admission(settings);
+    CHECK(admission.decide(address("2001:db8::1"), 0, now) == Verdict::admitted);
+    CHECK(admission.decide(address("2001:db8::ffff:0:0:1"), 0, now) == Verdict::admitted);
+    CHECK(admission.decide(address("2001:db8:0:0:8000::"), 0, now) == Verdict::rate_limit_share);
+    CHECK(admission.decide(address("2001:db8:0:1::1"), 0, now) == Verdict::admitted);
+    // The same bytes as an IPv4 address are another client.
+    CHECK(client_of(address("32.1.13.184")) != client_of(address("2001:db8::")));
+}
+
+TEST_CASE("a share is rounded up: it is never nothing, and all of a small limit") {
+    CHECK(share_of(150, 80) == 120);
+    CHECK(share_of(3, 80) == 3);
+    CHECK(share_of(1, 1) == 1);
+    CHECK(share_of(250, 100) == 250);
 }
 
 TEST_CASE("a stranger learns nothing of the limits: the access list is asked first") {

@@ -44,6 +44,18 @@ TEST_CASE("refused attempts do not push the next admission back") {
     REQUIRE(limit.admit(start + 60s));
 }
 
+TEST_CASE("it is idle when its newest admission is a minute old, wherever that stands in the ring") {
+    RateLimit limit(2);
+    CHECK(limit.idle(start));
+    REQUIRE(limit.admit(start));
+    REQUIRE(limit.admit(start + 10s));
+    REQUIRE(limit.admit(start + 61s));
+    CHECK(limit.full(start + 69s));
+    CHECK_FALSE(limit.full(start + 70s));
+    CHECK_FALSE(limit.idle(start + 121s - 1ns));
+    CHECK(limit.idle(start + 121s));
+}
+
 TEST_CASE("any sequence of attempts agrees with a log of the last minute") {
     std::mt19937 random(20260607);
     for (const auto most : std::to_array<std::uint16_t>({1, 2, 150, 250})) {
@@ -56,6 +68,8 @@ TEST_CASE("any sequence of attempts agrees with a log of the last minute") {
                 admitted.pop_front();
             }
             const bool expected = admitted.size() < most;
+            REQUIRE(limit.full(now) == !expected);
+            REQUIRE(limit.idle(now) == admitted.empty());
             REQUIRE(limit.admit(now) == expected);
             if (expected) {
                 admitted.push_back(now);

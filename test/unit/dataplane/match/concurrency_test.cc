@@ -92,23 +92,23 @@ void watch(const TapTable& table, Quiescence& quiescence, std::uint32_t reader, 
         parse_burst(traffic.views, *burst);
         table.classify(*burst, *matches);
         for (std::uint32_t i = 0; i < 2 * groups_made; ++i) {
-            const bool any = (matches->matched >> i & 1) != 0;
+            // Both frames of a group in one burst see the same commit.
+            const std::uint32_t twin = (i + groups_made) % (2 * groups_made);
+            const std::uint64_t seen = matches->matched >> i & 1;
+            bool same = seen == (matches->matched >> twin & 1);
             std::uint32_t found = 0;
             std::uint64_t version = 0;
-            bool same = true;
-            if (any) {
+            if (seen != 0) {
                 for (const Match& match : matches->frames[i]) {
                     const auto* const plan = std::bit_cast<const Plan*>(match.payload);
-                    same = same && plan->mark == Plan::alive && (found == 0 || plan->version == version);
-                    version = plan->version;
                     // A tap without a key of another group does not match this frame.
-                    same = same && static_cast<std::uint32_t>(match.slot) / group_size == i % groups_made;
+                    const bool good = plan->mark == Plan::alive && (found == 0 || plan->version == version) &&
+                                      static_cast<std::uint32_t>(match.slot) / group_size == i % groups_made;
+                    same = same && good;
+                    version = plan->version;
                     ++found;
                 }
             }
-            // Both frames of a group in one burst see the same commit.
-            const std::uint32_t twin = (i + groups_made) % (2 * groups_made);
-            same = same && any == ((matches->matched >> twin & 1) != 0);
             if (!same || (found != 0 && found != group_size)) {
                 faults.fetch_add(1, std::memory_order_relaxed);
             }

@@ -20,8 +20,13 @@ std::size_t wanted_decisions() {
 
 std::vector<RandomTraffic::Sample> samples(RandomTraffic& traffic, std::size_t count) {
     std::vector<RandomTraffic::Sample> made(count);
-    std::ranges::generate(made, [&] { return traffic.frame(); });
+    std::ranges::generate(made,
+                          [&] { return traffic.chance(85) ? traffic.frame() : traffic.strange_frame(); });
     return made;
+}
+
+std::uint16_t port(RandomTraffic& traffic) {
+    return static_cast<std::uint16_t>(traffic.below(5));
 }
 
 // Adds the population in batches of random size, then exchanges a part of it again and again, with checks
@@ -44,18 +49,30 @@ Tally run(std::uint64_t seed, std::uint32_t population, Simd simd, std::size_t r
     REQUIRE(table.table.simd() == simd);
     REQUIRE(table.quiescence.join(0));
     // With many taps that have no address every frame would match them all.
-    const auto criterion = [&] { return traffic.criterion(population < 1000 || traffic.below(500) == 0); };
+    const auto criterion = [&] {
+        const bool wild = population < 1000 || traffic.below(500) == 0;
+        lib::Criterion made;
+        if (wild && traffic.chance(20)) {
+            made.layer2 = true;
+        } else {
+            made = traffic.criterion(wild);
+        }
+        if (made.layer2 || traffic.chance(30)) {
+            made.interfaces = traffic.interfaces();
+        }
+        return made;
+    };
     std::size_t decisions = 0;
     for (std::uint32_t slot = 0; slot < population; ++slot) {
         table.add(slot, criterion());
         if (traffic.below(population / 4 + 1) == 0) {
             (void)table.commit();
-            decisions += table.check(samples(traffic, 4));
+            decisions += table.check(samples(traffic, 4), port(traffic));
         }
     }
     (void)table.commit();
     for (std::size_t round = 0; round < rounds; ++round) {
-        decisions += table.check(samples(traffic, 1 + traffic.below(max_burst)));
+        decisions += table.check(samples(traffic, 1 + traffic.below(max_burst)), port(traffic));
         table.quiescence.quiescent(0);
         (void)table.table.reclaim(traffic.below(200));
         for (std::uint64_t changes = traffic.below(population / 10 + 2); changes > 0; --changes) {

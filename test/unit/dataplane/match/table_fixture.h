@@ -49,7 +49,8 @@ class CountingResource : public std::pmr::memory_resource {
 /// Frames parsed as one burst.
 class Burst {
   public:
-    explicit Burst(const std::vector<RandomTraffic::Sample>& samples) {
+    explicit Burst(const std::vector<RandomTraffic::Sample>& samples, std::uint16_t port = 0) {
+        headers_->port = port;
         std::vector<dataplane::match::Frame> views;
         for (const RandomTraffic::Sample& sample : samples) {
             const auto size = static_cast<std::uint32_t>(sample.frame.size());
@@ -98,22 +99,25 @@ class CheckedTable {
     bool holds(std::uint32_t slot) const { return staged_.contains(slot); }
     std::size_t size() const { return staged_.size(); }
 
-    std::vector<dataplane::match::Payload> expected(const PacketFacts& facts) const {
+    std::vector<dataplane::match::Payload> expected(const RandomTraffic::Sample& sample,
+                                                    std::uint16_t port) const {
         std::vector<dataplane::match::Payload> taps;
+        const std::optional<PacketFacts> facts =
+            sample.is_packet ? std::optional(sample.facts) : std::nullopt;
         for (const auto& [slot, tap] : live_) {
-            if (reference_matches(tap.criterion, facts)) {
+            if (reference_matches(tap.criterion, facts, {port, reference_vlan(sample.frame)})) {
                 taps.push_back(payload_of(slot, tap.id));
             }
         }
         return taps;
     }
 
-    /// Returns how many decisions (a frame, a tap) were compared.
-    std::size_t check(const std::vector<RandomTraffic::Sample>& samples) {
-        const Burst burst(samples);
+    /// Frames that came in at the port. Returns how many decisions (a frame, a tap) were compared.
+    std::size_t check(const std::vector<RandomTraffic::Sample>& samples, std::uint16_t port = 0) {
+        const Burst burst(samples, port);
         table.classify(burst.headers(), *matches_);
         for (std::size_t i = 0; i < samples.size(); ++i) {
-            const std::vector<dataplane::match::Payload> wanted = expected(samples[i].facts);
+            const std::vector<dataplane::match::Payload> wanted = expected(samples[i], port);
             hits_ += wanted.size();
             const std::vector<dataplane::match::Payload> found = found_for(i);
             if (found == wanted) {
@@ -163,7 +167,8 @@ class CheckedTable {
     std::string difference(const RandomTraffic::Sample& sample,
                            const std::vector<dataplane::match::Payload>& wanted,
                            const std::vector<dataplane::match::Payload>& found, std::size_t overflow) const {
-        std::string text = to_string(sample.facts);
+        std::string text = sample.is_packet ? to_string(sample.facts) : "no packet";
+        text += " vlan " + std::to_string(reference_vlan(sample.frame));
         text += "\nwanted " + std::to_string(wanted.size()) + " found " + std::to_string(found.size());
         text += " left out " + std::to_string(overflow);
         const auto list = [&](const char* title, const auto& these, const auto& those) {

@@ -9,6 +9,8 @@ std::size_t allocated = 0;  // the tests run in one thread
 
 }  // namespace
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // whose own these are
+
 void* operator new(std::size_t size) {
     allocated += size;
     if (void* const memory = std::malloc(size == 0 ? 1 : size); memory != nullptr) {
@@ -24,6 +26,8 @@ void operator delete(void* memory) noexcept {
 void operator delete(void* memory, std::size_t) noexcept {
     std::free(memory);
 }
+
+#endif
 
 namespace flowtap::test {
 

@@ -252,7 +252,8 @@ TEST_CASE("6: 1,024 terms a criterion are taken, one more is 432", "[dtcp]") {
     CHECK(fails_with(filter({"Dest-Address: 10.0.0.1,10.0.0.2", most}), Code::improper_filter, most));
 }
 
-TEST_CASE("6: too many terms are refused before anything but the answer's line is allocated", "[dtcp]") {
+TEST_CASE("6: too many terms are refused before anything but the answer's line is allocated",
+          "[dtcp][as-shipped]") {
     const std::string line = entries(30'000);
     const std::string raw = "ADD DTCP/0.8\r\n" + whole({line});
     const auto request = dtcp::parse_request(raw);

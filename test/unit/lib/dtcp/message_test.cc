@@ -327,7 +327,7 @@ TEST_CASE("3: an ill-formed message can be authenticated before it is answered",
     CHECK(key.verify(request));
 }
 
-TEST_CASE("message: parsing a well-formed request allocates nothing", "[dtcp]") {
+TEST_CASE("message: parsing a well-formed request allocates nothing", "[dtcp][as-shipped]") {
     const std::string raw =
         whole("ADD", {"Source-Address: 10.0.0.1", "Cdest-ID: cd1", "Flags: Static", "X-Other: 1"});
     const Allocations before;
