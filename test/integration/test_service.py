@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from daemons import until
+from daemons import BUILD, until
 from dataplane import Box, Driver, destination, read_frames
 from scapy.all import ARP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, IPv6, Raw, defragment
 from test_copies import PLAIN, SEALED, body_of, check_ledger, ether, open_copies
@@ -280,3 +280,60 @@ def test_lost_copies_are_counted_with_their_bytes(tmp_path, dest):
         assert counters["tap"]["0"]["copies-dropped"] == 100
         assert counters["tap"]["0"]["dropped-bytes"] == 2 * sum(lengths)
         assert counters["tap"]["1"]["dropped-bytes"] == sum(lengths) + 14 * 50
+
+
+def test_what_a_drop_policy_leaves_out_is_counted_as_such_and_nowhere_else(tmp_path):
+    """Policy 0: UDP to ports 1 to 10. Policy 1: what comes in at port a on VLAN 100."""
+    frames, vlans = [], []
+    for i in range(40):
+        body = (UDP(dport=i % 20) if i % 4 else TCP(dport=i % 20)) / Raw(bytes(i))
+        network = IPv6(src="2001:db8::7", dst="2001:db8::8") if i % 3 == 0 else IP(src="10.0.0.7", dst="192.0.2.1")
+        vlans.append(100 if i % 5 == 0 else 0)
+        frames.append((network / body, ether(network / body, [Dot1Q(vlan=100)] if vlans[-1] else [])))
+    arp = strange()[1][0]  # no packet: no policy of packets holds it back
+    targets = [destination(PLAIN, 5000 + i, f"1.1.1.{i + 1}", 6000 + i) for i in range(5)]
+
+    def falls_under(policy, packet, vlan):
+        return vlan == 100 if policy == 1 else UDP in packet and 1 <= packet[UDP].dport <= 10
+
+    def of(family, policies):
+        rows = [(packet, vlan) for (packet, _), vlan in zip(frames, vlans) if family in (None, packet.version)]
+        left_out = [any(falls_under(policy, *row) for policy in policies) for row in rows]
+        return [bytes(row[0]) for row, out in zip(rows, left_out) if not out], sum(left_out)
+
+    sent = [frame for _, frame in frames] + [arp]
+    with Box(tmp_path, sent, wait=60, program=BUILD / "test" / "integration" / "dataplane-with-policies") as box:
+        with Driver(box) as driver:
+            driver.do("resync")
+            driver.tap(0, 1, [targets[0]], suppressed=1)
+            driver.tap(1, 2, [targets[1]], suppressed=3, family=6)
+            driver.tap(2, 3, [targets[2]])
+            driver.tap(3, 4, [targets[3]], suppressed=3, interfaces=[[A, None]], layer2=True)
+            driver.tap(4, 5, [targets[4]], suppressed=1, packet_limit=4)
+            driver.commit()
+            wanted = {0: of(4, [0]), 1: of(6, [0, 1]), 2: of(4, []), 3: of(None, [0, 1]), 4: of(4, [0])}
+            until(lambda: len(read_frames(tmp_path / "b-out.pcap")) == len(sent), "all frames")
+            copies = len(wanted[0][0]) + len(wanted[1][0]) + len(wanted[2][0]) + len(wanted[3][0]) + 1 + 4
+            until(lambda: len(box.out("d")) >= copies, "all copies")
+            counters = driver.counters(range(5))
+            driver.update(2, 3, suppressed=4)
+            assert driver.do("commit")["kind"] == "refused", "there are two policies"
+        box.stop()
+        check_ledger(counters)
+    assert box.out("b") == sent
+    got = by_port(box.out("d"), targets)
+    for slot in (0, 1, 2):
+        assert got[5000 + slot] == wanted[slot][0]
+    assert got[5003] == [frame for (packet, frame), vlan in zip(frames, vlans)
+                         if not falls_under(0, packet, vlan) and not falls_under(1, packet, vlan)] + [arp]
+    assert got[5004] == wanted[4][0][:4], "what is left out is not counted against the limit"
+    for slot in range(4):
+        tap = counters["tap"][str(slot)]
+        assert tap["matched-packets"] == tap["copies-sent"] == len(got[5000 + slot])
+        assert tap.get("suppressed", 0) == wanted[slot][1]
+    assert wanted[0][1] and wanted[1][1] and wanted[3][1], "each policy leaves something out"
+    over = counters["tap"]["4"]
+    assert over["matched-packets"] == 4 and over["suppressed"] <= wanted[4][1]
+    assert counters["total"]["suppressed"] == sum(tap.get("suppressed", 0) for tap in counters["tap"].values())
+    copied = set(got[5003]) | {frame for packet, frame in frames if bytes(packet) in got[5000] + got[5001] + got[5002]}
+    assert counters["total"]["matched-packets"] == len(copied), "a frame that all its taps leave out is none"

@@ -64,7 +64,7 @@ class Box:
 
     def __init__(self, folder, a=(), b=(), *, huge=False, workers=(1,), dataplane="", delivery="", tail="", delivery_mtu=9000,
                  wait=0.1, memory=192, copy_buffers=4096, device_a=None, device_b=None, device_d=None, simd="auto",
-                 routes=True, prefix=()):
+                 routes=True, prefix=(), program="flowtap-dataplane"):
         self.folder = pathlib.Path(folder)
         self.run_dir = self.folder / "run"
         self.config = self.folder / "flowtap.toml"
@@ -124,10 +124,11 @@ clear = true
         self.config.write_text(text + tail)
         self.simd = simd
         self.prefix = prefix
+        self.program = program
         self.daemon = None
 
     def __enter__(self):
-        self.daemon = Daemon("flowtap-dataplane", "--config", self.config, "--simd", self.simd,
+        self.daemon = Daemon(self.program, "--config", self.config, "--simd", self.simd,
                              log=self.folder / "dataplane.log", prefix=self.prefix)
         return self
 
