@@ -121,6 +121,7 @@ std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, co
     plan.criterion = std::move(add.criterion);
     plan.text = std::make_shared<const TapText>(std::move(text));
     plan.is_static = add.is_static;
+    plan.send_async = add.send_async;
     if (!add.is_static) {
         plan.idle = not_zero(add.timeouts.idle);
         plan.total = not_zero(add.timeouts.total);

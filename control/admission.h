@@ -31,6 +31,7 @@ struct TapPlan {
     std::vector<lib::TapDestination> destinations;
     std::shared_ptr<const TapText> text;
     bool is_static = false;
+    bool send_async = false;
     std::optional<std::uint32_t> idle;   ///< seconds, not 0
     std::optional<std::uint32_t> total;  ///< seconds, not 0
 };

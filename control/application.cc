@@ -173,6 +173,9 @@ void Application::stop() {
 
 void Application::settle() {
     service_.advance(Now::read());
+    // Nobody is told of these yet.
+    static_cast<void>(tasking_.take_events());
+    static_cast<void>(service_.take_noops());
     work();
     dtcp_.pump();
     log_events();

@@ -221,6 +221,9 @@ Service::Progress Service::handle(SessionId id, Session& session, std::string_vi
             if (!noop) {
                 fail(context, noop.error());
             } else {
+                if (noop->send_async) {
+                    noops_.push_back({source->index});
+                }
                 answer(session,
                        lib::dtcp::noop_response(context.version, context.seq, now.timestamp(), source->key),
                        true);
@@ -438,6 +441,10 @@ void Service::report(SecurityReason reason, const Session& session, const Source
 
 std::set<SessionId> Service::take_touched() {
     return std::exchange(touched_, {});
+}
+
+std::vector<NoopEvent> Service::take_noops() {
+    return std::exchange(noops_, {});
 }
 
 std::vector<SecurityEvent> Service::take_events() {

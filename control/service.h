@@ -59,6 +59,7 @@ class Service {
     /// Sessions for which output(), wants_input() or finished() may have changed.
     std::set<SessionId> take_touched();
     std::vector<SecurityEvent> take_events();
+    std::vector<NoopEvent> take_noops();
     /// For events that the service's owner finds.
     ServiceCounters& counters() { return counters_; }
     std::size_t sessions() const { return sessions_.size(); }
@@ -100,6 +101,7 @@ class Service {
     std::set<SessionId> listing_;               ///< sessions whose first answer is being written
     std::set<SessionId> touched_;
     std::vector<SecurityEvent> events_;
+    std::vector<NoopEvent> noops_;
     ServiceCounters counters_;
     std::uint64_t next_session_ = 1;
 };

@@ -82,6 +82,10 @@ std::vector<Outcome> Tasking::take_outcomes() {
     return std::exchange(outcomes_, {});
 }
 
+std::vector<TapEvent> Tasking::take_events() {
+    return std::exchange(events_, {});
+}
+
 void Tasking::link_up(const lib::StatusView& status, Now now) {
     status_ = &status;
     swept_ = now.boot;

@@ -17,6 +17,7 @@
 #include "control/meter.h"
 #include "control/registry.h"
 #include "control/slot_pool.h"
+#include "control/tap_event.h"
 #include "control/tap_table.h"
 #include "lib/command_writer.h"
 #include "lib/dtcp/code.h"
@@ -82,6 +83,8 @@ class Tasking {
     /// All of them or none; each is live and belongs to one source.
     OperationId remove(std::span<Tap* const> taps, Now now);
     std::vector<Outcome> take_outcomes();
+    /// Taps that are gone since, in order.
+    std::vector<TapEvent> take_events();
 
     // Dataplane
 
@@ -148,6 +151,7 @@ class Tasking {
     bool resyncing_ = false;
     bool resync_wanted_ = false;
     std::vector<Outcome> outcomes_;
+    std::vector<TapEvent> events_;
     std::uint64_t next_operation_ = 1;
     std::uint32_t sweep_next_ = 0;
     std::uint64_t swept_ = 0;  ///< when the last sweep step was
