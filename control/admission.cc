@@ -122,6 +122,7 @@ std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, co
     plan.text = std::make_shared<const TapText>(std::move(text));
     plan.is_static = add.is_static;
     plan.send_async = add.send_async;
+    plan.priority = add.priority;
     if (!add.is_static) {
         plan.idle = not_zero(add.timeouts.idle);
         plan.total = not_zero(add.timeouts.total);

@@ -32,6 +32,7 @@ struct TapPlan {
     std::shared_ptr<const TapText> text;
     bool is_static = false;
     bool send_async = false;
+    std::uint8_t priority = 1;           ///< 1..255; the lowest is purged first
     std::optional<std::uint32_t> idle;   ///< seconds, not 0
     std::optional<std::uint32_t> total;  ///< seconds, not 0
 };

@@ -15,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <sys/types.h>
 
 namespace flowtap::control {
@@ -33,8 +34,8 @@ class DtcpServer {
     asio::awaitable<void> run();
     void stop();
 
-    /// Wakes the sessions that the service has touched.
-    void pump();
+    /// Wakes those of the sessions that the service has touched.
+    void pump(const std::set<SessionId>& touched);
 
   private:
     struct Connection;

@@ -19,7 +19,7 @@
 namespace flowtap::control {
 
 inline constexpr std::uint64_t registry_magic = 0x7379'7261'7465'7266;
-inline constexpr std::uint32_t registry_version = 1;
+inline constexpr std::uint32_t registry_version = 2;
 
 using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free);
@@ -30,6 +30,7 @@ struct TapTotals {
     std::uint64_t matched_bytes = 0;
     std::uint64_t copies_sent = 0;
     std::uint64_t copies_dropped = 0;
+    std::uint64_t dropped_bytes = 0;
 
     bool operator==(const TapTotals&) const = default;
 };

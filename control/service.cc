@@ -6,6 +6,7 @@
 #include "lib/dtcp/response.h"
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -33,6 +34,34 @@ SessionId Service::open(Peer peer) {
     sessions_[id].peer = std::move(peer);
     counters_.add(ServiceCounter::sessions);
     return id;
+}
+
+SessionId Service::open_datagram(Peer peer, std::string_view message, Now now) {
+    const auto id = SessionId{next_session_++};
+    auto& session = sessions_[id];
+    session.peer = std::move(peer);
+    session.input_ended = true;
+    if (handle(id, session, message, now) == Progress::blocked) {
+        session.blocked = message;
+        session.blocked_since = now.boot;
+    }
+    flush(id, session, now);
+    return id;
+}
+
+void Service::notify(SourceIndex source, const std::string& text, Now now) {
+    for (auto& [id, session] : sessions_) {
+        if (!session.spoken.contains(source) || session.peer.proven || session.closing ||
+            session.input_ended || session.dropped) {
+            continue;
+        }
+        if (session.notices.size() >= Session::notice_limit) {
+            counters_.add(ServiceCounter::notifications_dropped);
+            continue;
+        }
+        session.notices.push_back(text);
+        flush(id, session, now);
+    }
 }
 
 void Service::close(SessionId id) {
@@ -148,7 +177,8 @@ Source* Service::authenticate(Session& session, const Request& request) {
         counters_.add(ServiceCounter::rejected_source);
         return nullptr;
     }
-    if (!Sources::may_speak(*source, session.peer.user)) {
+    const auto& proven = session.peer.proven;
+    if (proven ? *proven != source->index : !Sources::may_speak(*source, session.peer.user)) {
         report(SecurityReason::foreign_source, session, source);
         counters_.add(ServiceCounter::rejected_source);
         return nullptr;
@@ -188,6 +218,7 @@ Service::Progress Service::handle(SessionId id, Session& session, std::string_vi
         counters_.add(ServiceCounter::parameters_ignored, request.ignored());
     }
     session.last_source = source;
+    session.spoken.insert(source->index);
     if (request.failure() || !envelope) {
         const auto& failure = request.failure() ? *request.failure() : envelope.error();
         const auto seq = envelope ? std::optional{envelope->seq} : std::nullopt;
@@ -305,7 +336,8 @@ Service::Progress Service::list(const Context& context) {
         return Progress::done;
     }
     context.session.answers.emplace_back(std::make_unique<ListAnswer>(
-        tasking_, context.source, *parsed, context.version, context.seq, context.now));
+        tasking_, context.source, *parsed, context.version, context.seq, context.now,
+        context.session.peer.proven ? Session::datagram_limit : std::numeric_limits<std::size_t>::max()));
     counters_.add(ServiceCounter::answers_ok);
     return Progress::done;
 }
@@ -393,7 +425,7 @@ bool Service::work(Now now) {
 }
 
 void Service::flush(SessionId id, Session& session, Now now) {
-    const bool was_empty = session.unsent() == 0;
+    const bool was_empty = session.unsent() == 0 || session.noticing;
     while (!session.answers.empty() && session.unsent() <= Session::output_limit) {
         auto& front = session.answers.front();
         auto* const text = std::get_if<std::string>(&front);
@@ -409,6 +441,14 @@ void Service::flush(SessionId id, Session& session, Now now) {
             session.output += *text;
         }
         session.answers.pop_front();
+        session.noticing = false;
+    }
+    if (session.unsent() == 0 && !session.notices.empty() && !session.dropped && !session.input_ended) {
+        session.output = std::move(session.notices.front());
+        session.output_sent = 0;
+        session.notices.pop_front();
+        session.noticing = true;
+        counters_.add(ServiceCounter::notifications_sent);
     }
     if (was_empty && session.unsent() != 0) {
         session.progress = now.boot;
@@ -418,7 +458,7 @@ void Service::flush(SessionId id, Session& session, Now now) {
 
 void Service::tick(Now now) {
     for (auto& [id, session] : sessions_) {
-        if (!session.dropped && session.unsent() != 0 &&
+        if (!session.dropped && session.unsent() != 0 && (!session.noticing || session.input_ended) &&
             session.progress + Session::stall_limit <= now.boot) {
             session.dropped = true;
             session.output.clear();

@@ -12,6 +12,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 
@@ -23,6 +24,8 @@ enum class SessionId : std::uint64_t {};
 struct Peer {
     std::string user;  ///< account, as the kernel says
     lib::IpAddress address{lib::Family::ipv4, {127, 0, 0, 1}};
+    /// A datagram's sender, which has proven to be this source and is no other. Its answers are datagrams.
+    std::optional<SourceIndex> proven = std::nullopt;
 };
 
 /// An addition or removal that the dataplane has not confirmed yet.
@@ -41,6 +44,9 @@ struct Session {
     /// A session is not read while it has more unsent output or more open requests than this.
     static constexpr std::size_t output_limit = std::size_t{1} << 20;
     static constexpr std::size_t answer_limit = 4096;
+    static constexpr std::size_t notice_limit = 256;
+    /// Bytes of a LIST message in a datagram (dtcp.md section 8).
+    static constexpr std::size_t datagram_limit = 1400;
     /// A client that takes none of its output for as long is dropped.
     static constexpr std::uint64_t stall_limit = 30 * nanoseconds_per_second;
 
@@ -57,6 +63,9 @@ struct Session {
     std::size_t output_sent = 0;
     std::uint64_t progress = 0;  ///< CLOCK_BOOTTIME: when output was taken last, or began to wait
     Source* last_source = nullptr;
+    std::set<SourceIndex> spoken;     ///< sources that the client has proven to be
+    std::deque<std::string> notices;  ///< notifications that wait until nothing else does
+    bool noticing = false;            ///< what is in output is a notification: nobody has asked for it
     bool input_ended = false;
     bool closing = false;  ///< no more input is looked at
     bool dropped = false;  ///< no more output either

@@ -12,7 +12,31 @@ using lib::dtcp::Code;
 
 TapTotals sum(const TapTotals& left, const TapTotals& right) {
     return {left.matched_packets + right.matched_packets, left.matched_bytes + right.matched_bytes,
-            left.copies_sent + right.copies_sent, left.copies_dropped + right.copies_dropped};
+            left.copies_sent + right.copies_sent, left.copies_dropped + right.copies_dropped,
+            left.dropped_bytes + right.dropped_bytes};
+}
+
+/// Whole seconds left, rounded up.
+std::uint32_t left(std::uint64_t from, std::uint32_t seconds, std::uint64_t now) {
+    const std::uint64_t end = from + seconds * nanoseconds_per_second;
+    return end <= now ? 0 : static_cast<std::uint32_t>((end - now - 1) / nanoseconds_per_second + 1);
+}
+
+/// A tap's end that was decided at `now`, CLOCK_BOOTTIME.
+TapEvent end_of(const Tap& tap, bool timed_out, std::uint64_t now) {
+    TapEvent event{TapEnd::removed, tap.id, tap.source, tap.plan.send_async, tap.plan.text->cdests, {}, {}};
+    if (timed_out) {
+        event.end = tap.total_over(now) ? TapEnd::total : TapEnd::idle;
+    }
+    event.specified.idle = tap.plan.idle;
+    event.specified.total = tap.plan.total;
+    if (tap.plan.idle) {
+        event.remaining.idle = left(tap.statistics.active, *tap.plan.idle, now);
+    }
+    if (tap.plan.total) {
+        event.remaining.total = left(tap.added_boot, *tap.plan.total, now);
+    }
+    return event;
 }
 
 }  // namespace
@@ -218,6 +242,7 @@ void Tasking::finish(OperationId id) {
     }
     registry_->remove(operation.slots);
     for (const auto slot : operation.slots) {
+        events_.push_back(end_of(*taps_.at(slot), operation.kind == Kind::expire, operation.accepted));
         forget(slot);
     }
     if (operation.kind == Kind::remove) {
@@ -289,7 +314,8 @@ TapTotals Tasking::live(lib::TapSlot slot) const {
             return counters[index].load(std::memory_order_relaxed);
         };
         totals = sum(totals, {value(lib::TapCounter::matched_packets), value(lib::TapCounter::matched_bytes),
-                              value(lib::TapCounter::copies_sent), value(lib::TapCounter::copies_dropped)});
+                              value(lib::TapCounter::copies_sent), value(lib::TapCounter::copies_dropped),
+                              value(lib::TapCounter::dropped_bytes)});
     }
     return totals;
 }
