@@ -131,6 +131,7 @@ std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, co
     plan.text = std::make_shared<const TapText>(std::move(text));
     plan.is_static = add.is_static;
     plan.send_async = add.send_async;
+    plan.priority = add.priority;
     return plan;
 }
 

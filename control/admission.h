@@ -32,6 +32,7 @@ struct TapPlan {
     bool is_static = false;
     bool send_async = false;
     lib::dtcp::Timeouts timeouts;  ///< none of a static tap
+    std::uint8_t priority = 1;     ///< 1..255; the lowest is purged first
 };
 
 /// 430, 432, 501 or 901 with the offending line. What this version does not enforce (intercept IDs, actions

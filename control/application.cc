@@ -1,6 +1,7 @@
 #include "control/application.h"
 
 #include "control/peer_credentials.h"
+#include "control/udp_socket.h"
 #include "control/unix_listener.h"
 
 #include <asio/co_spawn.hpp>
@@ -10,10 +11,12 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <stdexcept>
 #include <string>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -34,6 +37,31 @@ std::string joined(const std::vector<std::string>& errors) {
         text += (text.empty() ? "" : "\n") + error;
     }
     return text;
+}
+
+SequenceStore open_sequences(const lib::Config& config, Sources& sources) {
+    auto store = SequenceStore::open(config.control.state_dir, sources);
+    if (!store) {
+        throw std::runtime_error{store.error()};
+    }
+    for (std::uint32_t i = 0; i < sources.size() && !config.udp.listen.empty(); ++i) {
+        if (config.sources[i].udp && store->record(SourceIndex{i}) != SequenceRecord::good) {
+            spdlog::error("security: dtcp: {} (source {})", to_string(SecurityReason::no_sequence_record),
+                          i + 1);
+        }
+    }
+    return std::move(*store);
+}
+
+/// IPv4 and IPv6; a machine may have but one of them.
+std::array<lib::FileDescriptor, 2> notification_sockets() {
+    std::array<lib::FileDescriptor, 2> sockets;
+    for (const auto family : {lib::Family::ipv4, lib::Family::ipv6}) {
+        if (auto socket = open_udp(family)) {
+            sockets[family == lib::Family::ipv4 ? 0 : 1] = std::move(*socket);
+        }
+    }
+    return sockets;
 }
 
 std::expected<lib::FileDescriptor, Trouble> lock_directory(const std::filesystem::path& directory,
@@ -68,6 +96,10 @@ std::expected<OpenedKeys, Trouble> open_keys(const lib::Config& config) {
         const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
         static_cast<void>(::setrlimit(RLIMIT_MEMLOCK, &unlimited));
     }
+    auto sources = Sources::load(config);
+    if (!sources) {
+        return std::unexpected{Trouble{ExitCode::configuration, joined(sources.error())}};
+    }
     auto associations = Associations::load(config);
     if (!associations) {
         return std::unexpected{Trouble{ExitCode::configuration, joined(associations.error())}};
@@ -83,17 +115,13 @@ std::expected<OpenedKeys, Trouble> open_keys(const lib::Config& config) {
     if (!lock) {
         return std::unexpected{lock.error()};
     }
-    return OpenedKeys{std::move(*account), std::move(*associations), std::move(*lock)};
+    return OpenedKeys{std::move(*account), std::move(*sources), std::move(*associations), std::move(*lock)};
 }
 
 std::expected<Opened, Trouble> open_all(const lib::Config& config) {
     auto keys = open_keys(config);
     if (!keys) {
         return std::unexpected{keys.error()};
-    }
-    auto sources = Sources::load(config);
-    if (!sources) {
-        return std::unexpected{Trouble{ExitCode::configuration, joined(sources.error())}};
     }
     const auto dtcp_group = find_group("flowtap-operation");
     const auto ctl_group = find_group("flowtap");
@@ -118,9 +146,20 @@ std::expected<Opened, Trouble> open_all(const lib::Config& config) {
     if (!ctl) {
         return std::unexpected{ctl.error()};
     }
-    return Opened{std::move(keys->account), std::move(*sources),   std::move(keys->associations),
-                  std::move(*region),       std::move(keys->lock), std::move(*dtcp),
-                  std::move(*ctl),          *dtcp_group,           *ctl_group};
+    auto udp = open_udp(config.udp);
+    if (!udp) {
+        return std::unexpected{udp.error()};
+    }
+    return Opened{std::move(keys->account),
+                  std::move(keys->sources),
+                  std::move(keys->associations),
+                  std::move(*region),
+                  std::move(keys->lock),
+                  std::move(*dtcp),
+                  std::move(*ctl),
+                  std::move(*udp),
+                  *dtcp_group,
+                  *ctl_group};
 }
 
 Application::Application(const lib::Config& config, Opened opened, CriteriaIds ids)
@@ -129,6 +168,10 @@ Application::Application(const lib::Config& config, Opened opened, CriteriaIds i
       ids_{std::move(ids)},
       tasking_{config.dataplane.max_taps, opened_.sources.size()},
       service_{config, opened_.sources, ids_, tasking_},
+      sequences_{open_sequences(config, opened_.sources)},
+      datagrams_{service_, opened_.sources, sequences_},
+      notifier_{opened_.sources, service_.counters()},
+      alerts_{config, tasking_, notifier_, service_.counters()},
       granter_{io_, config.control.state_dir},
       link_{
           {io_, config, opened_.sources, tasking_, opened_.associations, granter_, service_, opened_.region},
@@ -139,6 +182,9 @@ Application::Application(const lib::Config& config, Opened opened, CriteriaIds i
             std::chrono::seconds{config.ssh.idle_timeout},
             service_,
             [this] { link_.step(); }},
+      udp_{io_,        std::move(opened_.udp), datagrams_,
+           sequences_, service_.counters(),    [this] { link_.step(); }},
+      notifications_{io_, notification_sockets(), notifier_, service_.counters()},
       ctl_{io_, std::move(opened_.ctl), opened_.ctl_group,
            [this](std::string_view line) {
                const ViewSources sources{config_, tasking_, service_, opened_.associations,
@@ -161,6 +207,7 @@ void Application::run() {
     asio::co_spawn(io_, dtcp_.run(), asio::detached);
     asio::co_spawn(io_, dtcp_.watch(), asio::detached);
     asio::co_spawn(io_, ctl_.run(), asio::detached);
+    udp_.start();
     tick();
     spdlog::info("ready: serving {} and {}", (config_.control.run_dir / "dtcp.sock").string(),
                  (config_.control.run_dir / "ctl.sock").string());
@@ -172,6 +219,8 @@ void Application::stop() {
     signals_.cancel();
     timer_.cancel();
     dtcp_.stop();
+    udp_.stop();
+    notifications_.stop();
     ctl_.stop();
     link_.stop();
     io_.stop();
@@ -179,12 +228,29 @@ void Application::stop() {
 
 void Application::settle() {
     service_.advance(Now::read());
-    // Nobody is told of these yet.
-    static_cast<void>(tasking_.take_events());
-    static_cast<void>(service_.take_noops());
     work();
-    dtcp_.pump();
+    notify();
+    const auto touched = service_.take_touched();
+    dtcp_.pump(touched);
+    udp_.pump(touched);
+    notify();  // of what started just now
     log_events();
+}
+
+void Application::notify() {
+    const auto now = Now::read();
+    alerts_.ended(tasking_.take_events(), now);
+    alerts_.asked(service_.take_noops(), now);
+    for (const auto source : datagrams_.take_rollovers()) {
+        notifier_.notify(source, lib::dtcp::RolloverNotification{}, now);
+    }
+    if (tasking_.started() && !std::exchange(restart_told_, true) && tasking_.taps().size() == 0) {
+        notifier_.notify_all(lib::dtcp::RestartNotification{"restarted: no criteria are installed"}, now);
+    }
+    for (const auto& [source, text] : notifier_.take_for_sessions()) {
+        service_.notify(source, text, now);
+    }
+    notifications_.pump();
 }
 
 void Application::work() {
@@ -214,6 +280,7 @@ void Application::tick() {
     service_.tick(now);
     link_.tick(now);
     if (++ticks_ % ticks_per_second == 0) {
+        alerts_.tick(now);
         if (const auto* const status = link_.status()) {
             load_.sample(*status);
         }
@@ -227,17 +294,23 @@ void Application::tick() {
 
 void Application::log_events() {
     for (const auto& event : service_.take_events()) {
-        // The log is not the client's to fill; the counters have them all.
-        if (events_logged_ == events_per_second) {
-            ++events_silent_;
-            continue;
-        }
-        ++events_logged_;
-        const auto source = event.source
-                                ? fmt::format("source {}", static_cast<std::uint32_t>(*event.source) + 1)
-                                : "no source";
-        spdlog::warn("security: dtcp: {} (account {}, {})", to_string(event.reason), event.user, source);
+        log_event(event);
     }
+    for (const auto& event : datagrams_.take_events()) {
+        log_event(event);
+    }
+}
+
+void Application::log_event(const SecurityEvent& event) {
+    // The log is not the client's to fill; the counters have them all.
+    if (events_logged_ == events_per_second) {
+        ++events_silent_;
+        return;
+    }
+    ++events_logged_;
+    const auto source =
+        event.source ? fmt::format("source {}", static_cast<std::uint32_t>(*event.source) + 1) : "no source";
+    spdlog::warn("security: dtcp: {} (account {}, {})", to_string(event.reason), event.user, source);
 }
 
 }  // namespace flowtap::control

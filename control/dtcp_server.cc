@@ -228,8 +228,8 @@ void DtcpServer::close(Connection& connection) {
     }
 }
 
-void DtcpServer::pump() {
-    for (const auto id : service_.take_touched()) {
+void DtcpServer::pump(const std::set<SessionId>& touched) {
+    for (const auto id : touched) {
         const auto found = connections_.find(id);
         if (found == connections_.end()) {
             continue;

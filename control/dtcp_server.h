@@ -40,8 +40,8 @@ class DtcpServer {
     asio::awaitable<void> watch();
     void stop();
 
-    /// Wakes the sessions that the service has touched.
-    void pump();
+    /// Wakes those of the sessions that the service has touched.
+    void pump(const std::set<SessionId>& touched);
 
   private:
     struct Connection;

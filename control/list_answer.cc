@@ -55,7 +55,7 @@ lib::dtcp::ListStatistics statistics_of(const Tasking& tasking, const Tap& tap, 
 }  // namespace
 
 ListAnswer::ListAnswer(const Tasking& tasking, Source& source, const lib::dtcp::ListRequest& request,
-                       lib::dtcp::Version version, std::uint64_t seq, Now now)
+                       lib::dtcp::Version version, std::uint64_t seq, Now now, std::size_t limit)
     : source_{&source},
       criteria_{request.criteria},
       items_{[&] {
@@ -71,8 +71,7 @@ ListAnswer::ListAnswer(const Tasking& tasking, Source& source, const lib::dtcp::
           }
           return items;
       }()},
-      writer_{version,   seq, now.timestamp(), items_.size(), std::numeric_limits<std::size_t>::max(),
-              source.key} {}
+      writer_{version, seq, now.timestamp(), items_.size(), limit, source.key} {}
 
 bool ListAnswer::advance() {
     const std::size_t end = std::min(items_.size(), next_ + slice);

@@ -17,13 +17,14 @@ namespace flowtap::control {
 class ListAnswer {
   public:
     /// Takes the snapshot. `tasking` is not used afterwards; `source` must outlive the answer.
+    /// `limit`: bytes of a message; SIZE_MAX: all in one.
     ListAnswer(const Tasking& tasking, Source& source, const lib::dtcp::ListRequest& request,
-               lib::dtcp::Version version, std::uint64_t seq, Now now);
+               lib::dtcp::Version version, std::uint64_t seq, Now now, std::size_t limit);
 
     /// Writes some entries; true: the answer is complete.
     bool advance();
 
-    /// The whole answer, when it is complete. On a stream it is one message, as Junos sends it.
+    /// The whole answer, when it is complete: one message, as Junos sends it on a stream, or several.
     std::string take();
 
   private:

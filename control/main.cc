@@ -1,6 +1,7 @@
 // flowtap-control: tasking, security associations and the services of the box.
 #include "control/application.h"
 #include "control/lease_store.h"
+#include "control/sequence_store.h"
 #include "lib/config.h"
 
 #include <CLI/CLI.hpp>
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,7 +29,7 @@ int leave(const control::Trouble& trouble) {
 
 /// Records the keys of the configuration that have no counter record as new, and ends.
 int record_new_keys(const lib::Config& config) {
-    const auto opened = control::open_keys(config);
+    auto opened = control::open_keys(config);
     if (!opened) {
         return leave(opened.error());
     }
@@ -47,6 +49,43 @@ int record_new_keys(const lib::Config& config) {
         return leave({ExitCode::failure, recorded.error()});
     }
     fmt::print("{} new keys recorded, {} known already\n", *recorded, keys.size() - *recorded);
+    auto sequences = control::SequenceStore::open(config.control.state_dir, opened->sources);
+    if (!sequences) {
+        return leave({ExitCode::failure, sequences.error()});
+    }
+    const auto fresh = sequences->record_new();
+    if (!fresh) {
+        return leave({ExitCode::failure, fresh.error()});
+    }
+    if (*fresh != 0) {
+        fmt::print("{} new keys of UDP sources recorded\n", *fresh);
+    }
+    return static_cast<int>(ExitCode::stopped);
+}
+
+/// Forgets which sequence numbers of a source were seen, and ends.
+int reset_sequence(const lib::Config& config, const std::string& name, std::optional<std::uint64_t> after) {
+    auto opened = control::open_keys(config);
+    if (!opened) {
+        return leave(opened.error());
+    }
+    if (auto dropped = control::drop_privileges(opened->account); !dropped) {
+        return leave(dropped.error());
+    }
+    const auto* const source = opened->sources.find(name);
+    if (source == nullptr || !source->config->udp) {
+        return leave(
+            {ExitCode::configuration, "--reset-sequence: the name of a source with `udp = true` is needed"});
+    }
+    auto sequences = control::SequenceStore::open(config.control.state_dir, opened->sources);
+    if (!sequences) {
+        return leave({ExitCode::failure, sequences.error()});
+    }
+    if (auto done = sequences->reset(source->index, after); !done) {
+        return leave({ExitCode::failure, done.error()});
+    }
+    fmt::print("reset; {}\n", after ? fmt::format("the next number is {}, or up to 255 more", *after + 1)
+                                    : "the next number may be any");
     return static_cast<int>(ExitCode::stopped);
 }
 
@@ -77,8 +116,16 @@ int main(int argc, char** argv) {
     app.add_option("--config", file, "The configuration file")->required();
     app.add_flag(
         "--new-keys", new_keys,
-        "Record the tunnels' keys that have no counter record yet as never used, and end. Never for a key "
-        "that has sealed packets before, on this box or another");
+        "Record the keys that have no record yet, of tunnels and of UDP sources, as never used, and end. "
+        "Never for a key that has been used before, on this box or another");
+    std::string reset;
+    std::optional<std::uint64_t> after;
+    auto* const reset_option =
+        app.add_option("--reset-sequence", reset,
+                       "Forget which sequence numbers this source has used on UDP, and end: whatever number "
+                       "it sends next is taken, an old message's too, unless --after says more");
+    app.add_option("--after", after, "With --reset-sequence: only numbers after this one are taken")
+        ->needs(reset_option);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -95,7 +142,9 @@ int main(int argc, char** argv) {
     spdlog::set_default_logger(spdlog::stderr_color_mt("flowtap-control"));
     spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %n %l: %v");
     try {
-        return new_keys ? record_new_keys(*config) : serve(*config);
+        return new_keys         ? record_new_keys(*config)
+               : !reset.empty() ? reset_sequence(*config, reset, after)
+                                : serve(*config);
     } catch (const std::exception& error) {
         return leave({ExitCode::failure, error.what()});
     }

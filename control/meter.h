@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <unordered_map>
+#include <vector>
 
 namespace flowtap::control {
 
@@ -24,6 +25,16 @@ class Meters {
     /// has counted; `before`: what the last reading said, `added`: when its life began.
     std::uint64_t average(lib::TapSlot slot, std::uint64_t now, std::uint64_t bytes, std::uint64_t before,
                           std::uint64_t added) const;
+
+    /// Those with a meter, in no order.
+    std::vector<lib::TapSlot> slots() const {
+        std::vector<lib::TapSlot> slots;
+        slots.reserve(meters_.size());
+        for (const auto& [slot, readings] : meters_) {
+            slots.push_back(slot);
+        }
+        return slots;
+    }
 
   private:
     struct Reading {

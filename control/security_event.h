@@ -16,6 +16,12 @@ enum class SecurityReason : std::uint8_t {
     foreign_source,      ///< 499: a source that the peer's account may not speak as
     no_signature,        ///< 497
     bad_signature,       ///< 497
+    udp_not_allowed,     ///< 499: a source that may not use UDP
+    no_sequence,         ///< 498: an authentic datagram without a readable number
+    no_sequence_record,  ///< 498: nobody knows what the source has sent before (see sequence_store.h)
+    sequence_seen,       ///< 498: a replay
+    sequence_outside,    ///< 498: not within the window
+    sequence_rollover,   ///< accepted; the source's numbers have passed zero
     message_too_long,    ///< a stream that cannot be split into messages any more
     bad_sequence,        ///< 498
     failing_again,       ///< authentication fails again and again on a session, which is delayed now
@@ -33,6 +39,19 @@ constexpr std::string_view to_string(SecurityReason reason) {
             return "authentication failed: no signature";
         case SecurityReason::bad_signature:
             return "authentication failed: wrong signature";
+        case SecurityReason::udp_not_allowed:
+            return "authentication failed: control source that may not use UDP";
+        case SecurityReason::no_sequence:
+            return "message dropped: no sequence number";
+        case SecurityReason::no_sequence_record:
+            return "message dropped: the source's key has no good sequence record: run flowtap-control "
+                   "--new-keys if the key is new, or --reset-sequence";
+        case SecurityReason::sequence_seen:
+            return "message dropped: sequence number seen before";
+        case SecurityReason::sequence_outside:
+            return "message dropped: sequence number outside the window";
+        case SecurityReason::sequence_rollover:
+            return "sequence numbers have passed zero";
         case SecurityReason::message_too_long:
             return "message too long";
         case SecurityReason::bad_sequence:

@@ -4,6 +4,7 @@
 #include "lib/dtcp/response.h"
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -32,6 +33,33 @@ SessionId Service::open(Peer peer) {
     sessions_[id].peer = std::move(peer);
     counters_.add(ServiceCounter::sessions);
     return id;
+}
+
+SessionId Service::open_datagram(Peer peer, std::string_view message, Now now) {
+    const auto id = SessionId{next_session_++};
+    auto& session = sessions_[id];
+    session.peer = std::move(peer);
+    session.input_ended = true;
+    if (handle(id, session, message, now) == Progress::blocked) {
+        session.blocked = message;
+    }
+    flush(id, session, now);
+    return id;
+}
+
+void Service::notify(SourceIndex source, const std::string& text, Now now) {
+    for (auto& [id, session] : sessions_) {
+        if (!session.spoken.contains(source) || session.peer.proven || session.closing ||
+            session.input_ended || session.dropped) {
+            continue;
+        }
+        if (session.notices.size() >= Session::notice_limit) {
+            counters_.add(ServiceCounter::notifications_dropped);
+            continue;
+        }
+        session.notices.push_back(text);
+        flush(id, session, now);
+    }
 }
 
 void Service::close(SessionId id) {
@@ -149,7 +177,8 @@ Source* Service::authenticate(Session& session, const Request& request) {
         counters_.add(ServiceCounter::rejected_source);
         return nullptr;
     }
-    if (!Sources::may_speak(*source, session.peer.user)) {
+    const auto& proven = session.peer.proven;
+    if (proven ? *proven != source->index : !Sources::may_speak(*source, session.peer.user)) {
         report(SecurityReason::foreign_source, session, source);
         counters_.add(ServiceCounter::rejected_source);
         return nullptr;
@@ -252,6 +281,7 @@ Service::Progress Service::handle(SessionId id, Session& session, std::string_vi
                           envelope ? envelope->seq : 0,
                           now};
     session.last_source = source;
+    session.spoken.insert(source->index);
     if (request.failure() || !envelope) {
         const auto& failure = request.failure() ? *request.failure() : envelope.error();
         const auto seq = envelope ? std::optional{envelope->seq} : std::nullopt;
@@ -354,7 +384,7 @@ bool Service::work(Now now) {
 }
 
 void Service::flush(SessionId id, Session& session, Now now) {
-    const bool was_empty = session.unsent() == 0;
+    const bool was_empty = session.unsent() == 0 || session.noticing;
     while (!session.answers.empty() && session.unsent() <= Session::output_limit) {
         auto& front = session.answers.front();
         auto* const text = std::get_if<std::string>(&front);
@@ -370,6 +400,14 @@ void Service::flush(SessionId id, Session& session, Now now) {
             session.output += *text;
         }
         session.answers.pop_front();
+        session.noticing = false;
+    }
+    if (session.unsent() == 0 && !session.notices.empty() && !session.dropped && !session.input_ended) {
+        session.output = std::move(session.notices.front());
+        session.output_sent = 0;
+        session.notices.pop_front();
+        session.noticing = true;
+        counters_.add(ServiceCounter::notifications_sent);
     }
     if (was_empty && session.unsent() != 0) {
         session.progress = now.boot;
@@ -389,19 +427,20 @@ void Service::drop(SessionId id, Session& session) {
 }
 
 void Service::look_after(SessionId id, Session& session, Now now) {
-    const auto idle_timeout =
-        static_cast<std::uint64_t>(config_.ssh.idle_timeout * static_cast<double>(nanoseconds_per_second));
+    const auto idle_timeout = config_.ssh.idle_timeout * std::uint64_t{nanoseconds_per_second};
     if (session.heard == 0) {
         session.heard = now.boot;
     }
     if (session.dropped) {
         return;
     }
-    if (session.unsent() != 0 && session.progress + Session::stall_limit <= now.boot) {
+    if (session.unsent() != 0 && (!session.noticing || session.input_ended) &&
+        session.progress + Session::stall_limit <= now.boot) {
         drop(id, session);
         return;
     }
-    const bool quiet = session.answers.empty() && session.blocked.empty() && session.unsent() == 0;
+    const bool quiet =
+        session.answers.empty() && session.blocked.empty() && (session.unsent() == 0 || session.noticing);
     if (idle_timeout != 0 && quiet && !session.paused_until && !session.closing &&
         session.heard + idle_timeout <= now.boot) {
         session.closing = true;

@@ -38,6 +38,8 @@ class Service {
     Service(const lib::Config& config, Sources& sources, CriteriaIds& ids, Tasking& tasking);
 
     SessionId open(Peer peer);
+    /// One message whose sender is `peer.proven`: a session of its own, finished when its answer is taken.
+    SessionId open_datagram(Peer peer, std::string_view message, Now now);
     /// Forgets the session. Operations that it began go on; nobody is told.
     void close(SessionId id);
 
@@ -46,6 +48,10 @@ class Service {
     /// The client will send nothing more; it still gets its answers.
     void end_input(SessionId id, Now now);
     bool wants_input(SessionId id) const;
+
+    /// A notification for the open sessions that have spoken as the source. It goes out when the session has
+    /// nothing else to send; a session that leaves too many unread loses the rest, and nothing more.
+    void notify(SourceIndex source, const std::string& text, Now now);
 
     /// What is to be sent next; good until the next call of anything else.
     std::string_view output(SessionId id) const;

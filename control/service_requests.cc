@@ -6,6 +6,7 @@
 #include "lib/dtcp/response.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace flowtap::control {
@@ -208,7 +209,8 @@ Service::Progress Service::list(const Context& context) {
         return Progress::done;
     }
     context.session.answers.emplace_back(std::make_unique<ListAnswer>(
-        tasking_, context.source, *parsed, context.version, context.seq, context.now));
+        tasking_, context.source, *parsed, context.version, context.seq, context.now,
+        context.session.peer.proven ? Session::datagram_limit : std::numeric_limits<std::size_t>::max()));
     counters_.add(ServiceCounter::answers_ok);
     return Progress::done;
 }

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 
@@ -24,6 +25,8 @@ enum class SessionId : std::uint64_t {};
 struct Peer {
     std::string user;  ///< account, as the kernel says
     lib::IpAddress address{lib::Family::ipv4, {127, 0, 0, 1}};
+    /// A datagram's sender, which has proven to be this source and is no other. Its answers are datagrams.
+    std::optional<SourceIndex> proven = std::nullopt;
 };
 
 /// A change of taps that the dataplane has not confirmed yet.
@@ -46,6 +49,9 @@ struct Session {
     /// twice as long each time.
     static constexpr unsigned failures_allowed = 3;
     static constexpr std::uint64_t longest_pause = 32 * nanoseconds_per_second;
+    static constexpr std::size_t notice_limit = 256;
+    /// Bytes of a LIST message in a datagram (dtcp.md section 8).
+    static constexpr std::size_t datagram_limit = 1400;
     /// A client that takes none of its output for as long is dropped.
     static constexpr std::uint64_t stall_limit = 30 * nanoseconds_per_second;
 
@@ -69,6 +75,9 @@ struct Session {
     unsigned failures = 0;                          ///< messages in a row that were not authentic
     std::optional<std::uint64_t> paused_until;      ///< CLOCK_BOOTTIME: nothing is read before
     bool delayed = false;                           ///< the message that waits has been counted as delayed
+    std::set<SourceIndex> spoken;                   ///< sources that the client has proven to be
+    std::deque<std::string> notices;                ///< notifications that wait until nothing else does
+    bool noticing = false;  ///< what is in output is a notification: nobody has asked for it
     bool input_ended = false;
     bool closing = false;  ///< no more input is looked at
     bool dropped = false;  ///< no more output either

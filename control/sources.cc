@@ -12,6 +12,9 @@ namespace flowtap::control {
 
 namespace {
 
+/// What Junos clients are all given: over SSH, which has proven who they are.
+constexpr std::string_view well_known_key = "Juniper";
+
 /// The key in a file's bytes: all but one final line end.
 std::span<const std::uint8_t> without_line_end(std::span<const std::uint8_t> bytes) {
     if (!bytes.empty() && bytes.back() == '\n') {
@@ -34,7 +37,15 @@ std::expected<Sources, std::vector<std::string>> Sources::load(const lib::Config
             errors.push_back(secret.error());
             continue;
         }
-        auto key = lib::dtcp::Hmac::create(without_line_end(secret->bytes()));
+        const auto bytes = without_line_end(secret->bytes());
+        if (source.udp && std::ranges::equal(bytes, well_known_key)) {
+            errors.push_back(
+                fmt::format("{}: the well-known key proves nothing on UDP: another one is needed, or "
+                            "no `udp = true` for its source",
+                            source.key_file.string()));
+            continue;
+        }
+        auto key = lib::dtcp::Hmac::create(bytes);
         if (!key) {
             errors.push_back(fmt::format("{}: {}", source.key_file.string(), key.error()));
             continue;

@@ -126,6 +126,8 @@ class Tasking {
     /// What the tap has counted in all its life.
     TapTotals totals(const Tap& tap) const;
     std::uint64_t bandwidth(const Tap& tap, const TapTotals& totals, Now now) const;
+    /// Taps that have matched anything within the last window of bandwidth(), and perhaps some that are gone.
+    std::vector<lib::TapSlot> carrying() const { return meters_.slots(); }
     std::uint64_t timed_out() const { return timed_out_; }
 
   private:

@@ -113,6 +113,11 @@ std::string to_string(const ConfigError& error) {
     return fmt::format("{}:{}:{}: {}", error.file, error.line, error.column, error.message);
 }
 
+std::string to_string(const Endpoint& endpoint) {
+    const bool v6 = endpoint.address.family == Family::ipv6;
+    return fmt::format("{}{}{}:{}", v6 ? "[" : "", to_string(endpoint.address), v6 ? "]" : "", endpoint.port);
+}
+
 std::expected<Config, std::vector<ConfigError>> load_config(const std::filesystem::path& file) {
     const auto text = read_file(file);
     if (!text) {

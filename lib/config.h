@@ -86,6 +86,8 @@ struct DestinationConfig {
     IpAddress source_address;
     std::uint16_t source_port = 0;
     std::uint8_t ttl = 255;
+    std::optional<std::uint64_t> soft_limit;  ///< bit/s over 10 s: beyond it, congestion notifications
+    std::optional<std::uint64_t> hard_limit;  ///< bit/s over 10 s: beyond it, taps are purged
 };
 
 /// What ENABLE and DISABLE name: packets that a tap with this policy does not copy.
@@ -110,12 +112,26 @@ struct VrfConfig {
 
 enum class SshSequence : std::uint8_t { none, session };
 enum class PrivilegedAction : std::uint8_t { redirect, block };
+/// A UDP address of somebody else's.
+struct Endpoint {
+    IpAddress address;
+    std::uint16_t port = 0;  ///< host byte order, not 0
+
+    bool operator==(const Endpoint&) const = default;
+};
+
+/// "192.0.2.1:1814", "[2001:db8::1]:1814"
+std::string to_string(const Endpoint& endpoint);
 
 struct SourceConfig {
     std::string name;                  ///< the Csource-ID
     std::filesystem::path key_file;    ///< the HMAC key: the file's bytes without a final line end
     std::vector<std::string> users;    ///< system accounts that may speak as it; default: the one of its name
     std::vector<Prefix> destinations;  ///< where it may deliver
+    bool udp = false;                  ///< it may send requests in UDP datagrams
+    std::vector<Endpoint> notify;      ///< where notifications go
+    bool notify_sessions = false;      ///< its open SSH sessions get them too
+    std::uint8_t notify_version = 7;   ///< minor version of DTCP/0.x that notifications are written in
     std::uint32_t max_criteria = 10'000;
     std::uint32_t max_destinations = 1'000;  ///< different Cdest-IDs at a time
     std::uint32_t requests_per_second = 0;   ///< 0: no limit
@@ -139,7 +155,12 @@ struct SshConfig {
     std::uint16_t rate_limit_share = 80;  ///< 1..100 percent of it that one client may use, rounded up
     std::uint32_t idle_timeout = 3600;    ///< seconds without a byte either way; 0: never
     std::vector<std::filesystem::path> host_keys;  ///< default: /etc/ssh/ssh_host_ed25519_key
-    double idle_timeout = 0;                       ///< seconds without a request; 0: never
+};
+
+/// DTCP over UDP. Off where `listen` is empty.
+struct UdpConfig {
+    std::vector<IpAddress> listen;
+    std::vector<std::uint16_t> ports{1814};
 };
 
 struct Config {
@@ -159,6 +180,7 @@ struct Config {
         drop_policies;  ///< at most max_drop_policies; the index is TapService's bit
     ControlConfig control;
     SshConfig ssh;
+    UdpConfig udp;
 };
 
 std::expected<Config, std::vector<ConfigError>> load_config(const std::filesystem::path& file);

@@ -185,6 +185,26 @@ void check_routes(ConfigReader& reader, const Config& config) {
     }
 }
 
+/// A wildcard takes the port from every other address of its family.
+void check_udp(ConfigReader& reader, const UdpConfig& udp) {
+    const toml::node* listen = reader.good("udp", 0, "listen");
+    if (listen == nullptr) {
+        return;
+    }
+    for (std::size_t i = 0; i < udp.listen.size(); ++i) {
+        for (std::size_t j = 0; j < i; ++j) {
+            const auto any = IpAddress{udp.listen[i].family, {}};
+            if (udp.listen[i] == udp.listen[j] || (udp.listen[i].family == udp.listen[j].family &&
+                                                   (udp.listen[i] == any || udp.listen[j] == any))) {
+                reader.error(*listen->as_array()->get(i),
+                             fmt::format("{} and {} are listened on together: one of them is enough",
+                                         to_string(udp.listen[j]), to_string(udp.listen[i])));
+                return;
+            }
+        }
+    }
+}
+
 /// Every address of the prefix has a route.
 bool is_covered(const Prefix& prefix, std::vector<Prefix> routes) {
     std::erase_if(routes, [&](const Prefix& route) { return !overlaps(route, prefix); });
@@ -224,6 +244,12 @@ void check_destinations(ConfigReader& reader, const Config& config) {
                          fmt::format("{} is not of the family of {}, the destination",
                                      to_string(destination.source_address), to_string(destination.address)));
         }
+        const toml::node* hard = reader.good("destination", i, "hard-limit");
+        if (hard != nullptr && reader.good("destination", i, "soft-limit") != nullptr &&
+            *destination.hard_limit < *destination.soft_limit) {
+            reader.error(*hard, fmt::format("{} is below the soft limit, {}: it must not be",
+                                            *destination.hard_limit, *destination.soft_limit));
+        }
         const auto host = static_cast<std::uint8_t>(address_size(destination.address.family) * 8);
         if (!is_covered({destination.address, host}, routes)) {
             reader.error(*address, fmt::format("no [[route]] covers {}: copies could not be delivered",
@@ -255,6 +281,7 @@ void check_config(ConfigReader& reader, const Config& config) {
     check_routes(reader, config);
     check_destinations(reader, config);
     check_interfaces(reader, config);
+    check_udp(reader, config.udp);
 }
 
 }  // namespace flowtap::lib

@@ -12,6 +12,7 @@ namespace {
 constexpr std::uint32_t largest_core = 1023;
 constexpr std::uint32_t most_taps = 16'777'216;
 constexpr std::size_t many = 4096;
+constexpr std::uint64_t most_bandwidth = 1'000'000'000'000'000;  // bit/s
 
 /// A section that is a table of the Config, or a list of tables.
 template <typename Section>
@@ -170,7 +171,15 @@ ConfigSection destination_section() {
          required_key("source-port", &S::source_port, integer<std::uint16_t>(0, last_port),
                       "source of the copies' UDP header"),
          optional_key("ttl", &S::ttl, integer<std::uint8_t>(1, 255),
-                      "TTL or hop limit of the copies' IP header")});
+                      "TTL or hop limit of the copies' IP header"),
+         optional_key("soft-limit", &S::soft_limit, integer<std::uint64_t>(1, most_bandwidth),
+                      "bit/s of all taps that copy to this address and port, averaged over 10 s: beyond it, "
+                      "every source of such a tap is notified",
+                      "none"),
+         optional_key("hard-limit", &S::hard_limit, integer<std::uint64_t>(1, most_bandwidth),
+                      "bit/s, measured likewise: beyond it, taps are deleted, of the lowest priority and the "
+                      "newest first",
+                      "none")});
 }
 
 ConfigSection interface_section() {
@@ -274,6 +283,14 @@ ConfigSection source_section() {
                       "system accounts that may speak as it", "the account of its name"),
          required_key("destinations", &S::destinations, list_of(ip_prefix(), 1, many),
                       "where it may deliver; routes must cover all of it"),
+         optional_key("udp", &S::udp, boolean(),
+                      "true: its requests are taken from UDP too; its key must not be the well-known one"),
+         optional_key("notify", &S::notify, list_of(endpoint(), 1, 16),
+                      "UDP peers that get its notifications", "none"),
+         optional_key("notify-sessions", &S::notify_sessions, boolean(),
+                      "true: its open SSH sessions get them between responses"),
+         optional_key("notify-version", &S::notify_version, dtcp_version(),
+                      "DTCP version that notifications are written in; what it does not know is not sent"),
          optional_key("max-criteria", &S::max_criteria, integer<std::uint32_t>(1, most_taps),
                       "taps that it may have at a time"),
          optional_key("max-destinations", &S::max_destinations, integer<std::uint32_t>(1, most_taps),
@@ -325,9 +342,19 @@ ConfigSection ssh_section() {
          optional_key("idle-timeout", &S::idle_timeout, integer<std::uint32_t>(0, 604'800),
                       "seconds after which a session is closed in which no byte came or went; 0: never"),
          optional_key("host-keys", &S::host_keys, list_of(existing_file(), 1, 16), "private host keys",
-                      "[\"/etc/ssh/ssh_host_ed25519_key\"]"),
-         optional_key("idle-timeout", &S::idle_timeout, seconds(0, 86'400),
-                      "a session that sends no request for as long is ended; 0: never")});
+                      "[\"/etc/ssh/ssh_host_ed25519_key\"]")});
+}
+
+ConfigSection udp_section() {
+    using S = UdpConfig;
+    return table_section<S>(
+        "udp", false, &Config::udp,
+        "The UDP service for DTCP, for sources that may use it. Off unless it listens.",
+        {optional_key("listen", &S::listen, list_of(ip_address(), 1, 64), "addresses to listen on",
+                      "none: no UDP service"),
+         optional_key("ports", &S::ports,
+                      list_of(integer<std::uint16_t>(1, std::numeric_limits<std::uint16_t>::max()), 1, 16),
+                      "ports to listen on, at each address")});
 }
 
 }  // namespace
@@ -337,7 +364,7 @@ const std::vector<ConfigSection>& config_sections() {
         dataplane_section(), port_section(),        wire_section(),        delivery_section(),
         tunnel_section(),    route_section(),       destination_section(), interface_section(),
         vrf_section(),       drop_policy_section(), source_section(),      control_section(),
-        ssh_section()};
+        ssh_section(),       udp_section()};
     return sections;
 }
 

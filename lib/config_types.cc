@@ -1,7 +1,10 @@
 #include "lib/config_types.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <charconv>
+#include <expected>
 #include <system_error>
 
 namespace flowtap::lib {
@@ -48,6 +51,35 @@ bool is_graphic(char c) {
 
 bool is_printable(char c) {
     return c == ' ' || is_graphic(c);
+}
+
+/// "A:port" or "[A]:port".
+std::expected<Endpoint, std::string> parse_endpoint(std::string_view text) {
+    const auto wrong = [&] {
+        return std::unexpected{
+            fmt::format("{:?} is no address with a port: such as \"192.0.2.1:1814\" or "
+                        "\"[2001:db8::1]:1814\" is needed",
+                        text)};
+    };
+    const auto colon = text.rfind(':');
+    if (colon == std::string_view::npos || colon + 1 == text.size()) {
+        return wrong();
+    }
+    auto host = text.substr(0, colon);
+    const bool bracketed = host.starts_with('[') && host.ends_with(']');
+    if (bracketed) {
+        host = host.substr(1, host.size() - 2);
+    }
+    const auto address = parse_address(host);
+    Endpoint endpoint;
+    const auto [end, error] =
+        std::from_chars(text.data() + colon + 1, text.data() + text.size(), endpoint.port);
+    if (!address || bracketed != (address->family == Family::ipv6) || error != std::errc{} ||
+        end != text.data() + text.size() || endpoint.port == 0) {
+        return wrong();
+    }
+    endpoint.address = *address;
+    return endpoint;
 }
 
 constexpr std::size_t longest_name = 63;
@@ -142,6 +174,30 @@ ConfigType<std::uint16_t> vlan_id() {
             [](const std::uint16_t& value) {
                 return value == any_vlan ? std::string{R"("any")"} : fmt::format("{}", value);
             }};
+}
+
+ConfigType<Endpoint> endpoint() {
+    return parsed_string<Endpoint>(
+        "an address with a port in quotes, such as \"192.0.2.1:1814\" or \"[2001:db8::1]:1814\"",
+        parse_endpoint, [](const Endpoint& value) { return to_string(value); });
+}
+
+ConfigType<std::uint8_t> dtcp_version() {
+    constexpr std::array<std::string_view, 4> versions{"0.5", "0.6", "0.7", "0.8"};
+    constexpr std::uint8_t first = 5;
+    const std::string phrase = R"("0.5", "0.6", "0.7" or "0.8")";
+    return {phrase,
+            [=](ConfigReader& reader, const toml::node& node) -> std::optional<std::uint8_t> {
+                const auto* text = node.as_string();
+                const auto* const found =
+                    text == nullptr ? versions.end() : std::ranges::find(versions, text->get());
+                if (found == versions.end()) {
+                    report_type(reader, node, phrase);
+                    return {};
+                }
+                return static_cast<std::uint8_t>(first + (found - versions.begin()));
+            },
+            [](const std::uint8_t& value) { return fmt::format("\"0.{}\"", value); }};
 }
 
 ConfigType<MacAddress> mac_address() {

@@ -55,6 +55,10 @@ ConfigType<std::string> name_text();
 ConfigType<std::string> text(std::string phrase);
 ConfigType<IpAddress> ip_address();
 ConfigType<Prefix> ip_prefix();
+/// Address and port of a UDP peer.
+ConfigType<Endpoint> endpoint();
+/// "0.7", as its minor version.
+ConfigType<std::uint8_t> dtcp_version();
 ConfigType<MacAddress> mac_address();
 /// Relative to the configuration file's folder.
 ConfigType<std::filesystem::path> folder();

@@ -51,7 +51,7 @@ class Details {
             .number(Name::max_bandwidth, congestion.maximum);
     }
     void operator()(const DroppedNotification& dropped) const {
-        message_.text(Name::cdest_id, dropped.cdest_id)
+        message_.value(Name::cdest_id, dropped.cdest_id)
             .number(Name::criteria_id, dropped.criteria_id)
             .number(Name::dropped_packets, dropped.packets)
             .number(Name::dropped_bytes, dropped.bytes);

@@ -37,7 +37,7 @@ struct CongestionNotification {
 
 /// 598
 struct DroppedNotification {
-    std::string_view cdest_id{};
+    std::string_view cdest_id{};  ///< in DTCP's syntax, as the ADD gave it: perhaps a list
     std::uint64_t criteria_id = 0;
     std::uint64_t packets = 0;
     std::uint64_t bytes = 0;

@@ -91,9 +91,13 @@ state-dir = "{self.state}"
         daemon.wait_for(ready)
         return daemon
 
-    def new_keys(self):
-        return subprocess.run([*self.accounts.prefix, PROGRAMS["flowtap-control"], "--config", self.config, "--new-keys"],
+    def control(self, *arguments):
+        """A control process that is to end by itself."""
+        return subprocess.run([*self.accounts.prefix, PROGRAMS["flowtap-control"], "--config", self.config, *arguments],
                               capture_output=True, text=True, check=False)
+
+    def new_keys(self):
+        return self.control("--new-keys")
 
     def start_all(self):
         self.new_keys()

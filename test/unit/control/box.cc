@@ -49,6 +49,8 @@ address = "192.0.2.7"
 port = 7007
 source-address = "192.0.2.100"
 source-port = 7008
+soft-limit = 1_000_000
+hard-limit = 2_000_000
 [[destination]]
 name = "theirs"
 address = "192.0.2.77"
@@ -88,10 +90,15 @@ key-file = "/etc/passwd"
 destinations = ["192.0.2.0/28", "2001:db8:f::/64"]
 max-criteria = 4
 max-destinations = 3
+udp = true
+notify = ["198.51.100.1:1814", "[2001:db8:e::1]:1815"]
+notify-sessions = true
 [[source]]
 name = "b"
 key-file = "/etc/passwd"
 users = ["b", "officer"]
+notify = ["198.51.100.2:1814"]
+notify-version = "0.6"
 destinations = ["192.0.2.64/26"]
 )";
 
@@ -390,6 +397,16 @@ std::vector<lib::Criterion> Box::criteria(std::uint64_t tap) const {
 
 lib::TapService Box::service_of(std::uint64_t tap) const {
     return taps_[slots_of(tap).at(0)].service;
+}
+
+void Box::lose(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes) {
+    count(tap, packets, bytes);
+    for (std::uint32_t slot = 0; slot < box_taps; ++slot) {
+        if (taps_[slot].id == tap) {
+            lib::add(region_->taps(0)[slot][lib::TapCounter::copies_dropped], packets);
+            lib::add(region_->taps(0)[slot][lib::TapCounter::dropped_bytes], bytes);
+        }
+    }
 }
 
 std::vector<std::uint64_t> Box::installed() const {

@@ -5,6 +5,7 @@
 #include "control/criteria_ids.h"
 #include "control/registry.h"
 #include "control/restore.h"
+#include "control/sequence_store.h"
 #include "control/service.h"
 #include "control/sources.h"
 #include "control/tasking.h"
@@ -69,6 +70,8 @@ class Box {
     /// As installed in its slots.
     std::vector<lib::Criterion> criteria(std::uint64_t tap) const;
     lib::TapService service_of(std::uint64_t tap) const;
+    /// The same, of which every copy is lost.
+    void lose(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes);
     /// Taps that the dataplane has.
     std::vector<std::uint64_t> installed() const;
     std::size_t commits = 0;
@@ -77,6 +80,10 @@ class Box {
 
     void pass(std::uint64_t milliseconds);
     control::Now now{1'000'000'000'000, 1'600'000'000'000'000'000};
+
+    control::SequenceStore sequences() {
+        return control::SequenceStore::open(scratch_.path(), sources()).value();
+    }
 
     /// The control process dies and another takes up its registry.
     void control_restarts();

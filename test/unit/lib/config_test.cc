@@ -201,7 +201,7 @@ TEST_CASE("what a source may do has defaults, and is read") {
     CHECK(plain->sources[0].actions.empty());
     CHECK(plain->sources[0].ssh_sequence == SshSequence::none);
     CHECK(plain->sources[0].requests_per_second == 0);
-    CHECK(plain->ssh.idle_timeout == 0);
+    CHECK(plain->ssh.idle_timeout == 3600);
     const auto config = folder.with("max-criteria = 10", R"(max-criteria = 10
 max-destinations = 3
 requests-per-second = 50
@@ -296,11 +296,15 @@ TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read", "[c
         "manager = 1\nmemory-mib = 64\nhuge-pages = false\nmtu = 9216\nbuffers = 512\ncopy-buffers = 513\n"
         "queue-size = 64\nwait-for-control = 3\n");
     insert_after("next-hop-mac = \"02:00:5e:00:00:01\"\n", "mtu = 9198\n");
-    insert_after("source-port = 5001\n", "ttl = 1\n");
-    insert_after("max-criteria = 10\n", "users = [\"alice\", \"bob\"]\n");
+    insert_after("source-port = 5001\n", "ttl = 1\nsoft-limit = 1\nhard-limit = 40_000_000_000\n");
+    insert_after("max-criteria = 10\n",
+                 "users = [\"alice\", \"bob\"]\nudp = true\n"
+                 "notify = [\"192.0.2.9:1814\", \"[2001:db8::9]:99\"]\nnotify-sessions = true\n"
+                 "notify-version = \"0.5\"\n");
     text +=
         "listen = [\"192.0.2.1\", \"::1\"]\nport = 22\nconnection-limit = 1\nrate-limit = 250\n"
-        "host-keys = [\"host_key\"]\n[control]\nrun-dir = \"run\"\nstate-dir = \"/state\"\nuser = \"me\"\n";
+        "host-keys = [\"host_key\"]\n[control]\nrun-dir = \"run\"\nstate-dir = \"/state\"\nuser = \"me\"\n"
+        "[udp]\nlisten = [\"0.0.0.0\", \"::1\"]\nports = [1, 65535]\n";
     const auto config = load(text);
     INFO((config ? "" : all_of(config.error())));
     REQUIRE(config);
@@ -323,6 +327,16 @@ TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read", "[c
     CHECK(config->control.run_dir == folder.path() / "run");
     CHECK(config->control.state_dir == "/state");
     CHECK(config->control.user == "me");
+    CHECK(config->destinations[0].soft_limit == 1U);
+    CHECK(config->destinations[0].hard_limit == 40'000'000'000U);
+    CHECK(config->sources[0].udp);
+    REQUIRE(config->sources[0].notify.size() == 2);
+    CHECK(to_string(config->sources[0].notify[0]) == "192.0.2.9:1814");
+    CHECK(to_string(config->sources[0].notify[1]) == "[2001:db8::9]:99");
+    CHECK(config->sources[0].notify_sessions);
+    CHECK(config->sources[0].notify_version == 5);
+    CHECK(config->udp.listen.size() == 2);
+    CHECK(config->udp.ports == std::vector<std::uint16_t>{1, 65535});
 }
 
 TEST_CASE_METHOD(ConfigFolder, "config: an unknown key is named with its place, the nearest key and all keys",
@@ -334,7 +348,7 @@ TEST_CASE_METHOD(ConfigFolder, "config: an unknown key is named with its place, 
     CHECK(error("max-criteria", "max_criteria") ==
           "49:1: unknown key \"max_criteria\" in [[source]] (did you mean \"max-criteria\"?): allowed are "
           "name, "
-          "key-file, users, destinations, max-criteria");
+          "key-file, users, destinations, udp, notify, notify-sessions, notify-version, max-criteria");
     CHECK(error("max-taps", "colour") ==
           "3:1: unknown key \"colour\" in [dataplane]: allowed are workers, manager, "
           "max-taps, memory-mib, huge-pages, mtu, buffers, copy-buffers, queue-size, "
@@ -342,7 +356,24 @@ TEST_CASE_METHOD(ConfigFolder, "config: an unknown key is named with its place, 
     CHECK_THAT(
         error("[ssh]", "[shh]"),
         Contains(":2: unknown key \"shh\" in the file (did you mean \"ssh\"?): allowed are dataplane, port, "
-                 "wire, delivery, tunnel, route, destination, source, control, ssh"));
+                 "wire, delivery, tunnel, route, destination, source, control, ssh, udp"));
+}
+
+TEST_CASE_METHOD(ConfigFolder, "config: notification peers, limits and UDP addresses that cannot be right",
+                 "[config]") {
+    for (const std::string_view bad :
+         {"192.0.2.9", "192.0.2.9:", "192.0.2.9:0", "192.0.2.9:65536", "[192.0.2.9]:1", "2001:db8::9:1",
+          "[2001:db8::9]", "[2001:db8::9]:x", "host:1", ":1"}) {
+        CHECK_THAT(error("max-criteria = 10", fmt::format("notify = [\"{}\"]", bad)),
+                   Catch::StartsWith("49:11: ") && Contains("is no address with a port"));
+    }
+    CHECK_THAT(error("max-criteria = 10", "notify-version = \"0.9\""),
+               Contains("\"0.5\", \"0.6\", \"0.7\" or \"0.8\" is needed"));
+    CHECK_THAT(error("source-port = 5001\n", "source-port = 5001\nsoft-limit = 2\nhard-limit = 1\n"),
+               Contains("1 is below the soft limit, 2"));
+    CHECK_THAT(error("[ssh]", "[udp]\nlisten = [\"0.0.0.0\", \"192.0.2.1\"]\n[ssh]"),
+               Contains("0.0.0.0 and 192.0.2.1 are listened on together"));
+    CHECK_THAT(error("[ssh]", "[udp]\nlisten = []\n[ssh]"), Contains("a list of 1 to 64 items"));
 }
 
 TEST_CASE_METHOD(ConfigFolder, "config: a wrong value is shown with what would be right", "[config]") {

@@ -55,6 +55,8 @@ TEST_CASE("9: 580 tells the destination and the bandwidths", "[dtcp]") {
 TEST_CASE("9: 598 tells the destination, the criterion and what was dropped", "[dtcp]") {
     CHECK(details(dtcp::DroppedNotification{"cd1", 7, 8, 9}, 598) ==
           "CDEST-ID: cd1\nCRITERIA-ID: 7\nDROPPED-PACKETS: 8\nDROPPED-BYTES: 9\n");
+    // A criterion's list of destinations, as it was given.
+    CHECK(details(dtcp::DroppedNotification{"cd1, cd2", 7, 8, 9}, 598).starts_with("CDEST-ID: cd1, cd2\n"));
 }
 
 TEST_CASE("9: 599 tells the reason", "[dtcp]") {
