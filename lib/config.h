@@ -139,7 +139,6 @@ struct SshConfig {
     std::uint16_t rate_limit_share = 80;  ///< 1..100 percent of it that one client may use, rounded up
     std::uint32_t idle_timeout = 3600;    ///< seconds without a byte either way; 0: never
     std::vector<std::filesystem::path> host_keys;  ///< default: /etc/ssh/ssh_host_ed25519_key
-    double idle_timeout = 0;                       ///< seconds without a request; 0: never
 };
 
 struct Config {

@@ -325,9 +325,7 @@ ConfigSection ssh_section() {
          optional_key("idle-timeout", &S::idle_timeout, integer<std::uint32_t>(0, 604'800),
                       "seconds after which a session is closed in which no byte came or went; 0: never"),
          optional_key("host-keys", &S::host_keys, list_of(existing_file(), 1, 16), "private host keys",
-                      "[\"/etc/ssh/ssh_host_ed25519_key\"]"),
-         optional_key("idle-timeout", &S::idle_timeout, seconds(0, 86'400),
-                      "a session that sends no request for as long is ended; 0: never")});
+                      "[\"/etc/ssh/ssh_host_ed25519_key\"]")});
 }
 
 }  // namespace

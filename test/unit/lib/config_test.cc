@@ -201,7 +201,6 @@ TEST_CASE("what a source may do has defaults, and is read") {
     CHECK(plain->sources[0].actions.empty());
     CHECK(plain->sources[0].ssh_sequence == SshSequence::none);
     CHECK(plain->sources[0].requests_per_second == 0);
-    CHECK(plain->ssh.idle_timeout == 0);
     const auto config = folder.with("max-criteria = 10", R"(max-criteria = 10
 max-destinations = 3
 requests-per-second = 50
