@@ -74,7 +74,6 @@ void Service::receive(SessionId id, std::string_view bytes, Now now) {
         return;
     }
     session.input.append(bytes);
-    session.heard = now.boot;
     process(id, session, now);
 }
 
@@ -427,25 +426,12 @@ void Service::drop(SessionId id, Session& session) {
 }
 
 void Service::look_after(SessionId id, Session& session, Now now) {
-    const auto idle_timeout = config_.ssh.idle_timeout * std::uint64_t{nanoseconds_per_second};
-    if (session.heard == 0) {
-        session.heard = now.boot;
-    }
     if (session.dropped) {
         return;
     }
     if (session.unsent() != 0 && (!session.noticing || session.input_ended) &&
         session.progress + Session::stall_limit <= now.boot) {
         drop(id, session);
-        return;
-    }
-    const bool quiet =
-        session.answers.empty() && session.blocked.empty() && (session.unsent() == 0 || session.noticing);
-    if (idle_timeout != 0 && quiet && !session.paused_until && !session.closing &&
-        session.heard + idle_timeout <= now.boot) {
-        session.closing = true;
-        counters_.add(ServiceCounter::sessions_idle);
-        touched_.insert(id);
         return;
     }
     const bool resumes = session.paused_until && *session.paused_until <= now.boot;

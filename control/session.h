@@ -71,7 +71,6 @@ struct Session {
     std::uint64_t progress = 0;  ///< CLOCK_BOOTTIME: when output was taken last, or began to wait
     Source* last_source = nullptr;
     std::map<SourceIndex, std::uint64_t> sequence;  ///< the last number, where the source's is enforced
-    std::uint64_t heard = 0;                        ///< CLOCK_BOOTTIME: when bytes came last
     unsigned failures = 0;                          ///< messages in a row that were not authentic
     std::optional<std::uint64_t> paused_until;      ///< CLOCK_BOOTTIME: nothing is read before
     bool delayed = false;                           ///< the message that waits has been counted as delayed

@@ -54,7 +54,7 @@ class AlertBox : public Box {
         pass(1000);
         alerts.tick(now);
         settle();
-        alerts.ended(tasking().take_events(), now);
+        alerts.ended(ended(), now);
         alerts.asked(service().take_noops(), now);
     }
     /// First lines of what the source's first peer is sent, with the named parameters.

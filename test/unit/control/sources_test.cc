@@ -226,25 +226,6 @@ TEST_CASE("authentication that fails again and again: the session is read ever m
     CHECK(last >= 31'900);
 }
 
-TEST_CASE("a session that asks nothing for [ssh] idle-timeout ends, but not while it waits for an answer") {
-    const auto config = changed([](lib::Config& c) { c.ssh.idle_timeout = 60; });
-    Box box{config};
-    const auto idle = box.open();
-    const auto busy = box.open();
-    for (int i = 0; i < 3; ++i) {
-        box.pass(30'100);
-        box.send(busy, noop(1));
-        box.take(busy);
-        CHECK(box.service().finished(idle) == (i >= 1));
-    }
-    CHECK_FALSE(box.service().finished(busy));
-    CHECK(box.counter(ServiceCounter::sessions_idle) == 1);
-    Box other;
-    const auto session = other.open();
-    other.pass(120'000);
-    CHECK_FALSE(other.service().finished(session));
-}
-
 TEST_CASE("versions: REFRESH, ENABLE and LIST are answered in the request's own; no IPv6 before 0.7") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Total: 60"});
