@@ -386,8 +386,10 @@ def stall(session, stop):
             session.send(request("NOOP") * 100)
 
 
-def test_the_connection_limit_is_honoured(box):
+def test_the_connection_limit_is_honoured(tmp_path):
+    """With a gate of its own, whose rate-limit nobody has used yet."""
     with contextlib.ExitStack() as stack:
+        box = stack.enter_context(contextlib.closing(Box(tmp_path)))
         until(lambda: len(box.gate.sessions()) == 0, "the end of earlier sessions")
         connections = [stack.enter_context(box.gate.connect()) for _ in range(SETTINGS["connection_limit"])]
         until(lambda: len(box.gate.sessions()) == len(connections), "all of them")

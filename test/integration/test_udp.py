@@ -146,7 +146,8 @@ def test_numbers_survive_a_crash_and_pass_zero_with_a_notification(lab):
         assert client.request("NOOP", sequence=2).code == 200
         lab.peer.expect(599)
         lab.peer.expect(130)
-    assert "sequence numbers have passed zero (account udp, source 1)" in lab.log("flowtap-control").read_text()
+    line = "sequence numbers have passed zero (account udp, source 1)"
+    until(lambda: line in lab.log("flowtap-control").read_text(), "the line in the log")
 
 
 def test_a_noop_with_sendasync_is_notified_on_udp_and_to_sessions_that_are_the_source(lab):
