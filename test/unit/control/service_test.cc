@@ -1,4 +1,5 @@
 // The rules of dtcp.md that the service decides, one test a rule.
+// Size: a rule a test, in the order of dtcp.md.
 #include "lib/dtcp/response_reader.h"
 #include "test/unit/control/box.h"
 #include "test/unit/control/dialogue.h"

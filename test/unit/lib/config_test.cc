@@ -1,4 +1,5 @@
 // The configuration file: what a good one means, and what is said about a bad one.
+// Size: one configuration that every test bends, and a rule of the schema a test.
 #include "lib/config.h"
 
 #include "lib/config_reference.h"
