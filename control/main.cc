@@ -3,6 +3,7 @@
 #include "control/lease_store.h"
 #include "control/sequence_store.h"
 #include "lib/config.h"
+#include "lib/usage_message.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -126,6 +127,7 @@ int main(int argc, char** argv) {
                        "it sends next is taken, an old message's too, unless --after says more");
     app.add_option("--after", after, "With --reset-sequence: only numbers after this one are taken")
         ->needs(reset_option);
+    app.failure_message(lib::usage_message);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

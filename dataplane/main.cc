@@ -3,6 +3,7 @@
 #include "dataplane/match/simd.h"
 #include "dataplane/startup.h"
 #include "lib/config.h"
+#include "lib/usage_message.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -59,6 +60,7 @@ int main(int argc, char* argv[]) {
         app.add_option("--simd", simd, "instructions that look up taps")
             ->check(CLI::IsMember({"auto", "avx512", "avx2", "portable"}))
             ->capture_default_str();
+        app.failure_message(flowtap::lib::usage_message);
         try {
             app.parse(argc, argv);
         } catch (const CLI::ParseError& error) {

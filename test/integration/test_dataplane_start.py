@@ -78,6 +78,14 @@ def test_wrong_arguments_are_refused(tmp_path):
         assert subprocess.run([str(PROGRAMS["flowtap-dataplane"]), *arguments], capture_output=True).returncode == 2
 
 
+@pytest.mark.parametrize("program", ["flowtap-dataplane", "flowtap-control", "dtcp", "flowtap-receive"])
+def test_a_misspelt_option_is_named_though_a_needed_one_is_missing(program):
+    command = [str(PROGRAMS[program]), *(["noop"] if program == "dtcp" else []), "--confg", "x"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--confg" in done.stderr and "required" not in done.stderr, done.stderr
+
+
 def give_to_nobody(folder):
     for parent in (folder, *folder.parents):
         if "pytest" in str(parent):

@@ -1,5 +1,6 @@
 #include "tools/dtcp/options.h"
 
+#include "lib/usage_message.h"
 #include "tools/dtcp/sequence.h"
 
 #include <CLI/CLI.hpp>
@@ -194,6 +195,7 @@ std::expected<Options, int> parse_options(int argc, const char* const* argv) {
         add_output(*command, raw, options);
         command->footer(std::string{exit_code_help()});
     }
+    app.failure_message(lib::usage_message);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

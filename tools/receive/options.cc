@@ -1,6 +1,7 @@
 #include "tools/receive/options.h"
 
 #include "crypto/replay_window.h"
+#include "lib/usage_message.h"
 
 #include <CLI/CLI.hpp>
 
@@ -56,6 +57,7 @@ std::expected<Options, Leave> parse_options(int argc, char* argv[]) {
         "Exit codes: 0 everything was opened, 1 there were gaps, refused or repeated packets, 2 wrong "
         "arguments or\n"
         "files, 3 a capability is missing.");
+    app.failure_message(lib::usage_message);
     try {
         app.parse(argc, argv);
         if (interface->count() == 0 && file->count() == 0) {
