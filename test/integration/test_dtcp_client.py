@@ -10,24 +10,11 @@ import stat
 import subprocess
 
 import pytest
-from accounts import Accounts
 from daemons import PROGRAMS
 from dtcp_service import KEY, TIME, Client, Request, Service, message, ok
 from gatelab import HOST, Gate, free_port, run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sshd, mount namespaces")
-
-@pytest.fixture(scope="module")
-def accounts():
-    with Accounts() as made:
-        yield made
-
-
-@pytest.fixture
-def gate(accounts, tmp_path):
-    with Gate(accounts, tmp_path) as running:
-        yield running
-
 
 @pytest.fixture
 def dtcp(gate, tmp_path):

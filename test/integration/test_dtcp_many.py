@@ -12,18 +12,11 @@ import threading
 import time
 
 import pytest
-from accounts import Accounts
 from daemons import PROGRAMS, ROOT, until
 from dtcp_service import KEY, TIME, Client, Request, Service, message, ok
 from gatelab import HOST, Gate, free_port, run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sshd, mount namespaces")
-
-
-@pytest.fixture(scope="module")
-def accounts():
-    with Accounts() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -310,17 +303,16 @@ def test_what_may_have_been_done_is_never_sent_again(accounts, dtcp, tmp_path):
 
 
 def test_a_service_that_comes_late_is_waited_for(accounts, dtcp):
-    started = []
-    def start():
-        time.sleep(1)
-        started.append(Service(accounts, ok).__enter__())
-    thread = threading.Thread(target=start)
-    thread.start()
-    done = dtcp("add", "--retries", "20", "--retry-delay", "0.2")
-    thread.join()
-    started[0].__exit__()
-    assert done.returncode == 0 and b"is not running; connecting again" in done.stderr
-    assert len(started[0].requests) == 1
+    words = dtcp.words("add", "--retries", "1000", "--retry-delay", "0.2")
+    with subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE) as client:
+        told = client.stderr.readline()
+        while told and b"is not running; connecting again" not in told:
+            told = client.stderr.readline()
+        assert told
+        with Service(accounts, ok) as service:
+            client.communicate()
+    assert client.returncode == 0
+    assert len(service.requests) == 1
 
 
 def test_a_refused_login_is_not_tried_again(accounts, gate, dtcp):

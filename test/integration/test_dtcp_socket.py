@@ -5,7 +5,6 @@ import os
 import time
 
 import pytest
-from accounts import Accounts
 from daemons import Daemon, until
 from dtcp_client import Client
 from gatelab import CONFIG
@@ -14,12 +13,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="accounts of the test'
 
 KEY = b"Juniper"
 IDLE = 2
-
-
-@pytest.fixture(scope="module")
-def accounts():
-    with Accounts() as made:
-        yield made
 
 
 @pytest.fixture

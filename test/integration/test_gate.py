@@ -13,7 +13,6 @@ import threading
 import time
 
 import pytest
-from accounts import Accounts
 from daemons import PROGRAMS, Daemon
 from gatelab import (HOST, SUBSYSTEM, Gate, Peer, Session, descriptors, environment, free_port, gone, greeting,
                      peak_memory, read_all, run, until)
@@ -22,24 +21,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sshd, mou
 
 REFUSAL = b"flowtap: only the subsystem flow-tap-dtcp is served here"
 MEGABYTE = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def accounts():
-    with Accounts() as made:
-        yield made
-
-
-@pytest.fixture
-def gate(accounts, tmp_path):
-    with Gate(accounts, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def peer(accounts, gate):
-    with Peer(accounts) as listening:
-        yield listening
 
 
 # What is served ----------------------------------------------------------------------------------------------------

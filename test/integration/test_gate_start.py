@@ -4,29 +4,10 @@ import os
 import shutil
 
 import pytest
-from accounts import Accounts
 from daemons import PROGRAMS
 from gatelab import HOST, Gate, Peer, Session, gone, greeting, run, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sshd, mount namespaces")
-
-
-@pytest.fixture(scope="module")
-def accounts():
-    with Accounts() as made:
-        yield made
-
-
-@pytest.fixture
-def gate(accounts, tmp_path):
-    with Gate(accounts, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def peer(accounts, gate):
-    with Peer(accounts) as listening:
-        yield listening
 
 
 def test_sessions_go_on_when_the_gate_stops(gate, peer):
