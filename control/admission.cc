@@ -3,6 +3,10 @@
 #include "control/conditions.h"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -45,11 +49,22 @@ std::optional<std::unexpected<Failure>> unsupported(const Request& request, cons
                       allowed ? "an action that the dataplane does not know yet"
                               : "an action that the source may not use");
     }
-    if (add.intercept_id) {
-        return refuse(request, Code::not_implemented, Name::md_intercept_id,
-                      "a parameter that is not supported yet");
-    }
     return std::nullopt;
+}
+
+/// Juniper's mirror header. The form of 4 bytes leaves the session id to the box, which has no accounting
+/// sessions: 0. Nothing: what stands in the two bits of the form is no form.
+std::optional<std::array<std::uint8_t, 8>> mirror_header(const lib::dtcp::InterceptId& given) {
+    const unsigned form = static_cast<unsigned>(given.value >> (given.short_form ? 30U : 62U));
+    if (form > (given.short_form ? 1U : 0U)) {
+        return std::nullopt;
+    }
+    const std::uint64_t header = given.short_form ? (given.value & 0x3fff'ffffU) << 32U : given.value;
+    std::array<std::uint8_t, 8> bytes;
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        bytes[i] = static_cast<std::uint8_t>(header >> (56 - 8 * i));
+    }
+    return bytes;
 }
 
 std::expected<lib::TapDestination, Failure> place(const Request& request, const Cdest& cdest,
@@ -111,19 +126,24 @@ std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, co
         plan.destinations.push_back(*destination);
         text.cdests.push_back(std::move(cdest.id));
     }
-    auto criteria = conditions(request, add, config);
-    if (!criteria) {
-        return std::unexpected{std::move(criteria.error())};
+    if (add.intercept_id) {
+        const auto header = mirror_header(*add.intercept_id);
+        if (!header) {
+            return refuse(request, Code::bad_request, Name::md_intercept_id,
+                          "the top two bits are not 0 (8 bytes), or 0 or 1 (4 bytes)");
+        }
+        for (auto& destination : plan.destinations) {
+            destination.shim = lib::Shim::jmirror;
+            destination.shim_bytes = *header;
+        }
     }
-    plan.criteria = std::move(*criteria);
+    auto criterion = conditions(request, add, config);
+    if (!criterion) {
+        return std::unexpected{std::move(criterion.error())};
+    }
+    plan.criterion = std::move(*criterion);
     if (!add.is_static) {
         plan.timeouts = add.timeouts;
-    }
-    for (const auto& [given, name] : {std::pair{add.timeouts.packets, Name::timeout_packets},
-                                      std::pair{add.timeouts.bytes, Name::timeout_bytes}}) {
-        if (plan.criteria.size() > 1 && given.value_or(0) != 0) {
-            return refuse(request, Code::not_implemented, name, "a limit over both directions of X-IP-Addr");
-        }
     }
     text.cdest_ids = std::move(add.cdest_ids);
     text.given_filter = std::move(add.given_filter);

@@ -26,7 +26,7 @@ struct TapText {
 
 /// A tap as it is to be installed.
 struct TapPlan {
-    std::vector<lib::Criterion> criteria;  ///< one or two, as conditions() gives them
+    lib::Criterion criterion;
     std::vector<lib::TapDestination> destinations;
     std::shared_ptr<const TapText> text;
     bool is_static = false;
@@ -35,8 +35,8 @@ struct TapPlan {
     std::uint8_t priority = 1;     ///< 1..255; the lowest is purged first
 };
 
-/// 430, 432, 501 or 901 with the offending line. What this version does not enforce (intercept IDs, actions
-/// but Copy, limits in packets and bytes of a tap with two criteria) is 501, never silently accepted.
+/// 400, 430, 432, 501 or 901 with the offending line. What this version does not enforce (actions but Copy)
+/// is 501, never silently accepted.
 std::expected<TapPlan, lib::dtcp::Failure> admit(const lib::dtcp::Request& request, lib::dtcp::AddRequest add,
                                                  const lib::Config& config, const lib::SourceConfig& source);
 

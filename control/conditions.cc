@@ -95,45 +95,10 @@ std::expected<lib::InterfaceList, Failure> places(const Request& request, const 
     return std::move(*list);
 }
 
-/// The rule of filter lists (dtcp.md section 6).
-bool matches(const lib::AddressList& list, const lib::IpAddress& address) {
-    bool positive = false;
-    bool hit = false;
-    for (const auto& term : list) {
-        const bool inside = term.first.bytes <= address.bytes && address.bytes <= term.last.bytes;
-        if (term.negated && inside) {
-            return false;
-        }
-        positive |= !term.negated;
-        hit |= !term.negated && inside;
-    }
-    return !positive || hit;
-}
-
-/// What comes from the address, and what goes to it and does not come from it.
-std::vector<lib::Criterion> both_directions(const lib::Criterion& criterion, const lib::IpAddress& address) {
-    std::vector<lib::Criterion> parts;
-    if (matches(criterion.source_address, address)) {
-        parts.push_back(criterion);
-        parts.back().source_address = {{address, address, false}};
-    }
-    if (matches(criterion.dest_address, address)) {
-        parts.push_back(criterion);
-        parts.back().dest_address = {{address, address, false}};
-        parts.back().source_address.push_back({address, address, true});
-    }
-    if (parts.empty()) {
-        // The addresses that the request names leave the subscriber out: it is a tap that matches nothing.
-        parts.push_back(criterion);
-        parts.back().source_address = {{address, address, false}, {address, address, true}};
-    }
-    return parts;
-}
-
 }  // namespace
 
-std::expected<std::vector<lib::Criterion>, Failure> conditions(const Request& request, const AddRequest& add,
-                                                               const lib::Config& config) {
+std::expected<lib::Criterion, Failure> conditions(const Request& request, const AddRequest& add,
+                                                  const lib::Config& config) {
     auto interfaces = places(request, add, config);
     if (!interfaces) {
         return std::unexpected{std::move(interfaces.error())};
@@ -141,16 +106,12 @@ std::expected<std::vector<lib::Criterion>, Failure> conditions(const Request& re
     auto criterion = add.criterion;
     criterion.interfaces = std::move(*interfaces);
     criterion.layer2 = add.layer2;
-    if (!add.subscriber_address) {
-        return std::vector{std::move(criterion)};
-    }
-    auto parts = both_directions(criterion, *add.subscriber_address);
-    if (std::ranges::any_of(
-            parts, [](const lib::Criterion& part) { return lib::term_count(part) > lib::max_terms; })) {
+    criterion.either_address = add.subscriber_address;
+    if (lib::term_count(criterion) > lib::max_terms) {
         return std::unexpected{Failure{Code::improper_filter, line_of(request, Name::ip_addr),
                                        "more than 1,024 terms with the address of the subscriber"}};
     }
-    return parts;
+    return criterion;
 }
 
 }  // namespace flowtap::control

@@ -53,7 +53,6 @@ Checksum checksum_of(const EntryHead& head) {
     sum.add(std::as_bytes(std::span(&head.added_boot, 1)));
     sum.add(std::as_bytes(std::span(&head.message_size, 1)));
     sum.add(std::as_bytes(std::span(&head.family, 1)));
-    sum.add(std::as_bytes(std::span(&head.second_slot, 1)));
     sum.add(std::as_bytes(std::span(head.csource_address)));
     return sum;
 }
@@ -243,7 +242,6 @@ std::expected<void, std::string> Registry::add(const RegistryEntry& entry) {
             fresh.family = static_cast<std::uint8_t>(entry.csource_address.family);
             fresh.csource_address = entry.csource_address.bytes;
             fresh.statistics[0].active = entry.added_boot;
-            fresh.second_slot = entry.second ? static_cast<std::uint32_t>(*entry.second) : no_slot;
             fresh.terms[0] = {entry.terms, 0};
             auto sum = checksum_of(fresh);
             sum.add(std::as_bytes(std::span(entry.message)));
@@ -386,9 +384,6 @@ std::optional<RegistryEntry> Registry::read(lib::TapSlot slot) const {
     auto& stored = head(index);
     RegistryEntry entry{slot, lib::TapId{stored.id}, stored.added_utc, stored.added_boot, {}, {}};
     entry.terms = terms_in_force(stored).terms;
-    if (stored.second_slot != no_slot) {
-        entry.second = lib::TapSlot{stored.second_slot};
-    }
     entry.csource_address = {stored.family == 6 ? lib::Family::ipv6 : lib::Family::ipv4,
                              stored.csource_address};
     std::size_t left = stored.message_size;

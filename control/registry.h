@@ -5,7 +5,7 @@
 // done for all or for none: a list of removals is committed by its length, and finished by whoever comes
 // next. (Death of the machine is no case: taps are not to survive that.)
 //
-// What an entry holds is the ADD as it was received and what cannot be had from it again: ID, slots, times,
+// What an entry holds is the ADD as it was received and what cannot be had from it again: ID, slot, times,
 // the client's address, statistics, the terms that later requests gave it. No key is in it. It is shared
 // memory that others may have written to, so adopt() believes no index, length or link in it, and its caller
 // checks each message's signature again.
@@ -41,7 +41,6 @@ struct RegistryEntry {
     lib::IpAddress csource_address;
     std::string message;  ///< the ADD, byte for byte
     TapTerms terms{};
-    std::optional<lib::TapSlot> second{};  ///< the other slot of a tap that takes two: no entry of its own
 };
 
 class Registry {

@@ -19,7 +19,7 @@
 namespace flowtap::control {
 
 inline constexpr std::uint64_t registry_magic = 0x7379'7261'7465'7266;
-inline constexpr std::uint32_t registry_version = 2;
+inline constexpr std::uint32_t registry_version = 3;
 
 using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free);
@@ -100,7 +100,6 @@ struct RegistryHeader {
 
 inline constexpr std::size_t block_size = 1024;
 inline constexpr std::uint32_t no_block = 0xffff'ffff;
-inline constexpr std::uint32_t no_slot = 0xffff'ffff;
 
 /// At the head of an entry's first block; the message follows, and goes on in the chain's other blocks.
 struct EntryHead {
@@ -111,7 +110,7 @@ struct EntryHead {
     std::uint64_t added_boot = 0;  ///< CLOCK_BOOTTIME, ns
     std::uint64_t checksum = 0;    ///< over the fields above but next, the source address and the message
     std::uint32_t message_size = 0;
-    std::uint32_t second_slot = no_slot;  ///< of a tap that takes two
+    std::uint32_t reserved0 = 0;
     std::array<std::uint8_t, 16> csource_address{};
     std::uint8_t family = 0;  ///< of csource_address: 4 or 6
     std::array<std::uint8_t, 7> reserved{};

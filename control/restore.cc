@@ -14,11 +14,10 @@ namespace {
 /// What some ADD, REFRESH, ENABLE or DISABLE could have made of it.
 bool plausible(const TapTerms& terms, const TapPlan& plan, const lib::Config& config) {
     const bool ends = terms.idle != 0 || terms.total != 0 || terms.packets != 0 || terms.bytes != 0;
-    const bool counts = terms.packets != 0 || terms.bytes != 0;
     const auto policies = config.drop_policies.size();
     const bool known = policies >= lib::max_drop_policies || terms.suppressed >> policies == 0;
-    return known && ends != plan.is_static && !(counts && plan.criteria.size() > 1) &&
-           terms.idle <= lib::dtcp::max_timeout_seconds && terms.total <= lib::dtcp::max_timeout_seconds;
+    return known && ends != plan.is_static && terms.idle <= lib::dtcp::max_timeout_seconds &&
+           terms.total <= lib::dtcp::max_timeout_seconds;
 }
 
 std::optional<RestoredTap> restore_one(RegistryEntry entry, Sources& sources, const lib::Config& config) {
@@ -36,7 +35,7 @@ std::optional<RestoredTap> restore_one(RegistryEntry entry, Sources& sources, co
     if (!plan) {
         return std::nullopt;
     }
-    if ((entry.second.has_value()) != (plan->criteria.size() > 1) || !plausible(entry.terms, *plan, config)) {
+    if (!plausible(entry.terms, *plan, config)) {
         return std::nullopt;
     }
     // The message is in the registry; a second copy of it is not needed.

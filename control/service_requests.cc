@@ -147,12 +147,6 @@ Service::Progress Service::refresh(SessionId id, const Context& context) {
             fail(context, {Code::improper_timeout, parsed->timeout_line, "no timeout would remain"});
             return Progress::done;
         }
-        if (tap->second && (terms->packets != 0 || terms->bytes != 0)) {
-            const auto name = terms->packets != 0 ? Name::timeout_packets : Name::timeout_bytes;
-            fail(context, {Code::not_implemented, std::string{context.request.find(name)->line},
-                           "a limit over both directions of X-IP-Addr"});
-            return Progress::done;
-        }
         changes.push_back({tap, *terms});
     }
     change(id, context, changes);

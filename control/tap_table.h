@@ -42,11 +42,10 @@ struct Tap {
     lib::IpAddress csource_address;
     TapStatistics statistics;
     TapTerms terms;
-    std::optional<TapTerms> next_terms;    ///< while updating
-    bool in_resync = false;                ///< a resync that is being written has next_terms
-    std::optional<lib::TapSlot> second{};  ///< where the plan's second criterion is
-    bool told_over = false;                ///< a limit has stopped it, while it was not live for us
-    std::optional<TapEvent> end{};         ///< while over: what will be told when it is gone
+    std::optional<TapTerms> next_terms;  ///< while updating
+    bool in_resync = false;              ///< a resync that is being written has next_terms
+    bool told_over = false;              ///< a limit has stopped it, while it was not live for us
+    std::optional<TapEvent> end{};       ///< while over: what will be told when it is gone
 
     /// Acknowledged, and not over.
     bool exists() const {
@@ -60,7 +59,7 @@ class TapTable {
   public:
     TapTable(std::uint32_t max_taps, std::size_t sources);
 
-    /// The slot must be free. A tap with two slots is found by its first.
+    /// The slot must be free.
     Tap& insert(Tap tap);
     void erase(Tap& tap);
 

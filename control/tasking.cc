@@ -1,7 +1,6 @@
 #include "control/tasking.h"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <utility>
 
@@ -24,20 +23,12 @@ void Tasking::start(Registry registry, std::vector<RestoredTap> taps) {
     registry_ = std::move(registry);
     for (auto& restored : taps) {
         const auto slot = restored.entry.slot;
-        const auto second = restored.entry.second;
         if (!slots_.claim(static_cast<std::uint32_t>(slot))) {
-            continue;
-        }
-        if (second && !slots_.claim(static_cast<std::uint32_t>(*second))) {
-            const std::array lost{slot};
-            registry_->remove(lost);
-            slots_.give_back(static_cast<std::uint32_t>(slot));
             continue;
         }
         Tap tap;
         tap.id = restored.entry.id;
         tap.slot = slot;
-        tap.second = second;
         tap.source = restored.source;
         tap.plan = std::move(restored.plan);
         tap.added_utc = restored.entry.added_utc;
@@ -68,23 +59,11 @@ std::expected<OperationId, Code> Tasking::add(NewTap fresh, Now now) {
     }
     const auto slot = lib::TapSlot{*number};
     Tap tap;
-    if (fresh.plan.criteria.size() > 1) {
-        const auto other = slots_.take();
-        if (!other) {
-            slots_.give_back(*number);
-            return std::unexpected{Code::too_many_criteria};
-        }
-        tap.second = lib::TapSlot{*other};
-    }
     tap.terms = terms_of(fresh.plan.timeouts, now);
     const RegistryEntry entry{
-        slot,      fresh.id,  now.utc, now.boot, fresh.csource_address, std::move(fresh.message),
-        tap.terms, tap.second};
+        slot, fresh.id, now.utc, now.boot, fresh.csource_address, std::move(fresh.message), tap.terms};
     if (!registry_->add(entry)) {
         slots_.give_back(*number);
-        if (tap.second) {
-            slots_.give_back(static_cast<std::uint32_t>(*tap.second));
-        }
         return std::unexpected{Code::too_many_criteria};
     }
     tap.id = fresh.id;
@@ -160,30 +139,25 @@ lib::TapService Tasking::service(const Tap& tap, const TapTerms& terms) const {
 
 std::expected<void, std::string> Tasking::write_tap(lib::CommandBatch& batch, const Tap& tap) const {
     const auto& terms = tap.in_resync && tap.next_terms ? *tap.next_terms : tap.terms;
-    auto written = batch.add_tap(tap.slot, tap.id, tap.plan.criteria.front(), tap.plan.destinations,
-                                 service(tap, terms));
-    if (written && tap.second) {
-        written = batch.add_tap(*tap.second, tap.id, tap.plan.criteria.back(), tap.plan.destinations,
-                                service(tap, terms));
-    }
-    return written;
+    return batch.add_tap(tap.slot, tap.id, tap.plan.criterion, tap.plan.destinations, service(tap, terms));
 }
 
 bool Tasking::write(lib::CommandBatch& batch, const Pending& operation) {
     for (const auto slot : operation.slots) {
         const Tap& tap = *taps_.at(slot);
-        if (operation.kind == Kind::add) {
-            if (!write_tap(batch, tap)) {
-                return false;
-            }
-            continue;
-        }
-        for (const auto part : {std::optional{slot}, tap.second}) {
-            if (part && operation.kind == Kind::update) {
-                batch.update_tap(*part, tap.id, service(tap, *tap.next_terms));
-            } else if (part) {
-                batch.remove_tap(*part, tap.id);
-            }
+        switch (operation.kind) {
+            case Kind::add:
+                if (!write_tap(batch, tap)) {
+                    return false;
+                }
+                break;
+            case Kind::update:
+                batch.update_tap(slot, tap.id, service(tap, *tap.next_terms));
+                break;
+            case Kind::remove:
+            case Kind::expire:
+                batch.remove_tap(slot, tap.id);
+                break;
         }
     }
     return true;
@@ -254,13 +228,6 @@ void Tasking::committed() {
     }
 }
 
-bool Tasking::touches(const Pending& operation, lib::TapSlot slot) {
-    return std::ranges::any_of(operation.slots, [&](lib::TapSlot first) {
-        const Tap* const tap = taps_.at(first);
-        return first == slot || (tap != nullptr && tap->second == slot);
-    });
-}
-
 void Tasking::refused(lib::Refusal refusal, std::uint32_t slot) {
     resync_.clear();
     const bool resync = std::exchange(resyncing_, false);
@@ -270,7 +237,9 @@ void Tasking::refused(lib::Refusal refusal, std::uint32_t slot) {
     const bool single = !resync && operations.size() == 1;
     std::erase_if(operations, [&](OperationId id) {
         auto& operation = operations_.at(id);
-        const bool named = single || (resync && !of_sa && touches(operation, lib::TapSlot{slot}));
+        const bool named =
+            single || (resync && !of_sa &&
+                       std::ranges::find(operation.slots, lib::TapSlot{slot}) != operation.slots.end());
         operation.alone = true;
         if ((operation.kind == Kind::add || operation.kind == Kind::update) && named) {
             fail(id, code);
@@ -288,12 +257,8 @@ void Tasking::forget(lib::TapSlot slot) {
     deadlines_.clear(slot);
     meters_.forget(slot);
     Tap& tap = *taps_.at(slot);
-    const auto second = tap.second;
     taps_.erase(tap);
     slots_.give_back(static_cast<std::uint32_t>(slot));
-    if (second) {
-        slots_.give_back(static_cast<std::uint32_t>(*second));
-    }
 }
 
 void Tasking::finish(OperationId id) {

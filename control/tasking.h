@@ -143,7 +143,6 @@ class Tasking {
     bool write(lib::CommandBatch& batch, const Pending& operation);
     std::expected<void, std::string> write_tap(lib::CommandBatch& batch, const Tap& tap) const;
     lib::TapService service(const Tap& tap, const TapTerms& terms) const;
-    bool touches(const Pending& operation, lib::TapSlot slot);
     void finish(OperationId id);
     void finish_update(const Pending& operation);
     void make_live(Tap& tap);

@@ -86,17 +86,14 @@ TapTotals Tasking::live(const Tap& tap) const {
     if (status_ == nullptr) {
         return totals;
     }
-    for (const auto slot : {std::optional{tap.slot}, tap.second}) {
-        for (std::size_t worker = 0; slot && worker < status_->shape().worker_count; ++worker) {
-            const auto& counters = status_->taps(worker)[static_cast<std::size_t>(*slot)];
-            const auto value = [&](lib::TapCounter index) {
-                return counters[index].load(std::memory_order_relaxed);
-            };
-            totals =
-                sum(totals, {value(lib::TapCounter::matched_packets), value(lib::TapCounter::matched_bytes),
-                             value(lib::TapCounter::copies_sent), value(lib::TapCounter::copies_dropped),
-                             value(lib::TapCounter::dropped_bytes)});
-        }
+    for (std::size_t worker = 0; worker < status_->shape().worker_count; ++worker) {
+        const auto& counters = status_->taps(worker)[static_cast<std::size_t>(tap.slot)];
+        const auto value = [&](lib::TapCounter index) {
+            return counters[index].load(std::memory_order_relaxed);
+        };
+        totals = sum(totals, {value(lib::TapCounter::matched_packets), value(lib::TapCounter::matched_bytes),
+                              value(lib::TapCounter::copies_sent), value(lib::TapCounter::copies_dropped),
+                              value(lib::TapCounter::dropped_bytes)});
     }
     return totals;
 }

@@ -35,9 +35,10 @@ std::uint16_t identification16(const Datagram& datagram) {
     return big_endian(datagram.identification & 0xffff);
 }
 
+/// And the shim.
 void write_udp(const Encapsulation& encapsulation, const Datagram& datagram, std::uint8_t* place) {
-    const std::uint16_t length = big_endian(static_cast<std::uint32_t>(udp_header) + datagram.body_length);
-    std::memcpy(place, encapsulation.headers.data() + encapsulation.ip_size(), udp_header);
+    const std::uint16_t length = big_endian(encapsulation.front_size() + datagram.body_length);
+    std::memcpy(place, encapsulation.headers.data() + encapsulation.ip_size(), encapsulation.front_size());
     store(place + 4, length);
     if (encapsulation.family == lib::Family::ipv6) {
         // The length stands in the pseudo header and in the UDP header (RFC 8200 section 8.1).
@@ -92,6 +93,10 @@ Encapsulation make_encapsulation(const lib::TapDestination& destination) {
     std::uint8_t* udp = ip + result.ip_size();
     store(udp, rte_cpu_to_be_16(destination.source_port));
     store(udp + 2, rte_cpu_to_be_16(destination.dest_port));
+    if (destination.shim == lib::Shim::jmirror) {
+        result.shim_size = static_cast<std::uint8_t>(destination.shim_bytes.size());
+        std::ranges::copy(destination.shim_bytes, udp + udp_header);
+    }
     const auto traffic_class = static_cast<std::uint8_t>(destination.dscp << 2);
     if (destination.family == lib::Family::ipv4) {
         ip[0] = 0x45;
@@ -109,21 +114,23 @@ Encapsulation make_encapsulation(const lib::TapDestination& destination) {
     ip[7] = destination.ttl;
     std::copy_n(destination.source_address.begin(), 16, ip + 8);
     std::copy_n(destination.dest_address.begin(), 16, ip + 24);
-    result.sum = std::uint32_t{rte_raw_cksum(ip + 8, 32)} + rte_raw_cksum(udp, 4) + big_endian(protocol_udp);
+    result.sum = std::uint32_t{rte_raw_cksum(ip + 8, 32)} + rte_raw_cksum(udp, 4) +
+                 rte_raw_cksum(udp + udp_header, result.shim_size) + big_endian(protocol_udp);
     return result;
 }
 
 Piece next_piece(const Encapsulation& encapsulation, const Datagram& datagram, std::uint32_t offset,
                  std::uint32_t largest) {
-    const auto payload = static_cast<std::uint32_t>(udp_header) + datagram.body_length;
+    const std::uint32_t front = encapsulation.front_size();
+    const std::uint32_t payload = front + datagram.body_length;
     const auto ip = static_cast<std::uint32_t>(encapsulation.ip_size());
     if (offset == 0 && ip + payload <= largest) {
-        return {0, payload, false};
+        return {0, payload, false, front};
     }
     const auto fragment = static_cast<std::uint32_t>(fragment_size(encapsulation, false));
     const std::uint32_t room = largest - ip - fragment;
     const std::uint32_t left = payload - offset;
-    return left <= room ? Piece{offset, left, false} : Piece{offset, room / 8 * 8, true};
+    return left <= room ? Piece{offset, left, false, front} : Piece{offset, room / 8 * 8, true, front};
 }
 
 std::uint32_t count_pieces(const Encapsulation& encapsulation, const Datagram& datagram,
@@ -137,7 +144,7 @@ std::uint32_t count_pieces(const Encapsulation& encapsulation, const Datagram& d
 
 std::size_t header_size(const Encapsulation& encapsulation, const Piece& piece) {
     return encapsulation.ip_size() + fragment_size(encapsulation, piece.whole()) +
-           (piece.offset == 0 ? udp_header : 0);
+           (piece.offset == 0 ? encapsulation.front_size() : 0);
 }
 
 void write_piece(const Encapsulation& encapsulation, const Datagram& datagram, const Piece& piece,

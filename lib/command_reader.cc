@@ -183,6 +183,9 @@ Refusal CommandReader::add_addresses(const CommandRecord& record) {
         (addresses.negated >> addresses.count) != 0) {
         return Refusal::malformed_record;
     }
+    if (addresses.field == Field::either_address) {
+        return add_either(addresses);
+    }
     AddressList& list = address_list(open_->tap.criterion, addresses.field);
     for (std::size_t i = 0; i < addresses.count; ++i) {
         const AddressRange& range = addresses.terms[i];
@@ -194,6 +197,18 @@ Refusal CommandReader::add_addresses(const CommandRecord& record) {
                         .negated = ((addresses.negated >> i) & 1U) != 0});
     }
     open_->terms_left -= addresses.count;
+    return close_tap_if_complete();
+}
+
+Refusal CommandReader::add_either(const TapAddresses& addresses) {
+    Criterion& criterion = open_->tap.criterion;
+    const AddressRange& host = addresses.terms[0];
+    if (criterion.either_address || addresses.count != 1 || addresses.negated != 0 ||
+        !valid_range(criterion.family, host) || host.first != host.last) {
+        return Refusal::malformed_record;
+    }
+    criterion.either_address = make_address(criterion.family, host.first);
+    --open_->terms_left;
     return close_tap_if_complete();
 }
 

@@ -93,6 +93,7 @@ class CommandReader {
     Refusal begin_resync(const CommandHeader& header);
     Refusal begin_tap(const CommandRecord& record);
     Refusal add_addresses(const CommandRecord& record);
+    Refusal add_either(const TapAddresses& addresses);
     Refusal add_numbers(const CommandRecord& record);
     Refusal add_destination(const CommandRecord& record);
     Refusal add_interfaces(const CommandRecord& record);

@@ -20,7 +20,7 @@ bool is_family(Family family) {
 }  // namespace
 
 bool is_address_field(Field field) {
-    return field == Field::source_address || field == Field::dest_address;
+    return field == Field::source_address || field == Field::dest_address || field == Field::either_address;
 }
 
 bool is_number_field(Field field) {
@@ -45,9 +45,19 @@ bool valid_range(Field field, const NumberRange& range) {
     return range.first <= range.last && range.last <= largest_number(field);
 }
 
+bool valid_shim(const TapDestination& destination) {
+    switch (destination.shim) {
+        case Shim::raw:
+            return is_zero(destination.shim_bytes);
+        case Shim::jmirror:
+            return (destination.shim_bytes[0] & 0xc0U) == 0;
+    }
+    return false;
+}
+
 bool valid_destination(const TapDestination& destination) {
     constexpr std::uint8_t dscp_count = 64;
-    return is_family(destination.family) && destination.shim == Shim::raw && destination.ttl != 0 &&
+    return is_family(destination.family) && valid_shim(destination) && destination.ttl != 0 &&
            destination.dscp < dscp_count && destination.dest_port != 0 &&
            valid_address(destination.family, destination.dest_address) &&
            valid_address(destination.family, destination.source_address) &&

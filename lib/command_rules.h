@@ -24,8 +24,11 @@ bool valid_range(Family family, const AddressRange& range);
 /// first <= last <= largest_number.
 bool valid_range(Field field, const NumberRange& range);
 
-/// A known family and shim, both addresses valid and specified, a TTL and a destination port that are not 0,
-/// a DSCP below 64. The header is not looked at.
+/// A known shim with bytes that it can have.
+bool valid_shim(const TapDestination& destination);
+
+/// A known family, a valid shim, both addresses valid and specified, a TTL and a destination port that are
+/// not 0, a DSCP below 64. The header is not looked at.
 bool valid_destination(const TapDestination& destination);
 
 /// A VLAN id of InterfaceTerm, on a port below max_ports.

@@ -65,6 +65,10 @@ std::expected<void, std::string> check_tap(TapId id, const Criterion& criterion,
             }
         }
     }
+    if (criterion.either_address && (criterion.either_address->family != criterion.family ||
+                                     !valid_address(criterion.family, criterion.either_address->bytes))) {
+        return refused("the host of either direction is not of the criterion's family");
+    }
     if (criterion.interfaces.size() > max_interface_terms) {
         return std::unexpected(fmt::format("a tap has at most {} interfaces, not {}", max_interface_terms,
                                            criterion.interfaces.size()));
@@ -137,6 +141,12 @@ std::expected<void, std::string> CommandBatch::add_tap(TapSlot slot, TapId id, c
             }
             append(record);
         }
+    }
+    if (const auto& host = criterion.either_address) {
+        TapAddresses record{
+            .header = header_of(CommandKind::tap_addresses), .field = Field::either_address, .count = 1};
+        record.terms[0] = {host->bytes, host->bytes};
+        append(record);
     }
     const InterfaceList& interfaces = criterion.interfaces;
     for (std::size_t first = 0; first < interfaces.size(); first += TapInterfaces::capacity) {

@@ -109,10 +109,10 @@ enum class TapCounter : std::uint8_t {
 
 inline constexpr std::array<CounterInfo, static_cast<std::size_t>(TapCounter::count_)> tap_counters{{
     {"matched-packets", Severity::info, "frames that matched the tap"},
-    {"matched-bytes", Severity::info, "their layer-3 bytes"},
+    {"matched-bytes", Severity::info, "their layer-3 bytes; whole frames where the tap copies these"},
     {"copies-sent", Severity::info, "copies handed to the delivery port, one for each content destination"},
     {"copies-dropped", Severity::error, "copies lost, by whatever cause"},
-    {"dropped-bytes", Severity::error, "the lost copies' layer-3 bytes"},
+    {"dropped-bytes", Severity::error, "the lost copies' bytes, counted likewise"},
     {"suppressed", Severity::info, "matches that a drop policy leaves out; counted nowhere else"},
     {"reserved-6", Severity::info, "always 0"},
     {"reserved-7", Severity::info, "always 0"},

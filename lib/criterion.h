@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace flowtap::lib {
@@ -60,14 +61,16 @@ struct Criterion {
     NumberList dest_port;
     NumberList icmp_type;
     NumberList icmp_code;
+    /// Source or destination is this host (a subscriber's tap), besides what the lists say.
+    std::optional<IpAddress> either_address;
     InterfaceList interfaces;  ///< the frame comes in at one of them; empty: anywhere
-    /// Whole layer-2 frames, IP or not, of the interfaces: these are not empty, and all lists are.
+    /// Whole layer-2 frames, IP or not, of the interfaces: these are not empty, and nothing else is named.
     bool layer2 = false;
 
     bool operator==(const Criterion&) const = default;
 };
 
-/// Terms in all lists together, without interfaces.
+/// Terms in all lists together, the host of either_address included, without interfaces.
 std::size_t term_count(const Criterion& criterion);
 
 }  // namespace flowtap::lib

@@ -18,7 +18,7 @@
 
 namespace flowtap::lib {
 
-inline constexpr std::uint32_t layout_version = 2;
+inline constexpr std::uint32_t layout_version = 3;
 
 inline constexpr std::size_t max_ports = 32;
 inline constexpr std::size_t max_workers = 64;
@@ -66,7 +66,7 @@ inline constexpr std::size_t max_drop_policies = 64;
 /// nor is any later one, until an update raises the limit.
 struct TapService {
     std::uint64_t packet_limit = no_limit;
-    std::uint64_t byte_limit = no_limit;  ///< layer-3 bytes
+    std::uint64_t byte_limit = no_limit;  ///< layer-3 bytes; of a layer2 tap, whole frames
     std::uint64_t suppressed = 0;  ///< bit i: what the configuration's drop policy i matches is not copied
 
     bool operator==(const TapService&) const = default;
@@ -97,6 +97,7 @@ enum class Field : std::uint8_t {
     dest_port,
     icmp_type,
     icmp_code,
+    either_address,  ///< one host, not negated: Criterion::either_address
 };
 
 struct AddressRange {
@@ -142,7 +143,11 @@ struct TapNumbers {
     std::array<NumberRange, capacity> terms{};
 };
 
-enum class Shim : std::uint8_t { raw };
+/// What stands between the UDP header and the original packet.
+enum class Shim : std::uint8_t {
+    raw,      ///< nothing
+    jmirror,  ///< Juniper's mirror header: 2 bits 0, 30 bits intercept id, 32 bits session id
+};
 
 struct TapDestination {
     CommandHeader header;
@@ -154,6 +159,7 @@ struct TapDestination {
     std::uint16_t source_port = 0;
     std::array<std::uint8_t, 16> dest_address{};
     std::array<std::uint8_t, 16> source_address{};
+    std::array<std::uint8_t, 8> shim_bytes{};  ///< as they leave; all zero for `raw`
 };
 
 enum class Suite : std::uint8_t { aes_256_gcm_16 };
@@ -193,8 +199,8 @@ enum class CompletionKind : std::uint16_t {
     refused,    ///< nothing of the change was applied
     port_lost,  ///< slot: index of the port whose device disappeared
     lease_low,  ///< slot: SaSlot; less than half of a block is left
-    tap_over,   ///< slot, id: TapSlot and TapId; a limit stopped it. Told again after each commit that leaves
-                ///< it so
+    tap_over,   ///< slot, id: TapSlot and TapId; a limit stopped it. Told again after a resync, and
+                ///< after a batch that names the tap, if it is so still
 };
 
 /// Why a commit was refused.

@@ -111,7 +111,8 @@ bool CompiledCriterion::compile(const lib::Criterion& criterion) {
     bounded_ = 0;
     layer2_ = criterion.layer2;
     const std::size_t terms = lib::term_count(criterion);
-    if (terms > lib::max_terms || (layer2_ && (terms != 0 || criterion.interfaces.empty()))) {
+    if (terms > max_compiled_terms || criterion.either_address ||
+        (layer2_ && (terms != 0 || criterion.interfaces.empty()))) {
         return false;
     }
     const auto addresses = [&](const lib::AddressList& list, lib::Field field, Side side) {

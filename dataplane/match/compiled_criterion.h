@@ -13,6 +13,9 @@
 
 namespace flowtap::dataplane::match {
 
+/// What a side of a host's two directions (both_directions.h) may add to a criterion of max_terms.
+inline constexpr std::size_t max_compiled_terms = lib::max_terms + 1;
+
 inline constexpr std::size_t fields = 7;
 /// Bit of bounded() for the interfaces, beside those of the fields.
 inline constexpr std::size_t interface_field = fields;
@@ -24,8 +27,9 @@ constexpr std::size_t index_of(lib::Field field) {
 /// Kept and filled again, so that compiling allocates nothing once the sets have grown.
 class CompiledCriterion {
   public:
-    /// False: a term is reversed or of another family, an interface is impossible, there are too many, or a
-    /// criterion of whole frames has terms or no interface. Throws std::bad_alloc.
+    /// False: a term is reversed or of another family, an interface is impossible, there are too many, a
+    /// criterion of whole frames has terms or no interface, or it is of either direction of a host, which is
+    /// for both_directions.h to take apart. Throws std::bad_alloc.
     bool compile(const lib::Criterion& criterion);
 
     lib::Family family() const { return family_; }

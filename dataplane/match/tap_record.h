@@ -51,6 +51,9 @@ struct TapRecord;
 /// What the fast path does not need. The links are the writer's, the rest is constant.
 struct Housekeeping {
     lib::TapId id{};
+    /// The other record of a tap that has two, of either direction of a host; only its first has this. Both
+    /// come and go together, and no frame matches both.
+    TapRecord* twin = nullptr;
     TapRecord* next_added = nullptr;    ///< in the batch
     TapRecord* next_removed = nullptr;  ///< in the batch, later in a list of what is to be unlinked or freed
     std::uint32_t bytes = 0;            ///< of the block

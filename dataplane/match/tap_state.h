@@ -14,6 +14,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <expected>
 #include <memory_resource>
 #include <vector>
 
@@ -71,15 +72,22 @@ struct TapTable::State {
     std::uint64_t waiting = 0;
 
     Generation next_generation() const { return published.generation.load(std::memory_order_relaxed) + 1; }
+    /// Linked, not yet to be seen in any generation.
+    std::expected<TapRecord*, StageError> build(lib::TapSlot slot, lib::TapId id,
+                                                const lib::Criterion& criterion, Payload payload);
+    /// The same of a criterion of either direction of a host.
+    std::expected<TapRecord*, StageError> build_both(lib::TapSlot slot, lib::TapId id,
+                                                     const lib::Criterion& criterion, Payload payload);
     bool link(TapRecord& record) noexcept;
     bool link(Entry& entry) noexcept;
     bool link_to_interface(Entry& entry) noexcept;
     void push(std::atomic<Entry*>& head, Entry& entry) noexcept;
-    void unlink(TapRecord& record) noexcept;
+    /// A tap's first record stands for its twin too, in the next three.
+    void unlink(TapRecord& tap) noexcept;
+    void retire(TapRecord& tap) noexcept;
+    void free(TapRecord& tap) noexcept;
     void unlink(Entry& entry) noexcept;
     void count_level(Place place, std::int32_t change) noexcept;
-    void retire(TapRecord& record) noexcept;
-    void free(TapRecord& record) noexcept;
     void rollback() noexcept;
     bool reclaim(std::size_t budget) noexcept;
 };

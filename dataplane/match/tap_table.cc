@@ -1,5 +1,6 @@
 #include "dataplane/match/tap_table.h"
 
+#include "dataplane/match/both_directions.h"
 #include "dataplane/match/tap_state.h"
 
 #include <algorithm>
@@ -17,6 +18,14 @@ constexpr Place no_place = 0xfe;
 
 std::size_t unkeyed_index(const TapRecord& record) {
     return (record.traits & trait::ipv6) != 0 ? 1 : 0;
+}
+
+template <typename Function>
+void for_each_record(TapRecord& tap, Function function) {
+    function(tap);
+    if (tap.writer.twin != nullptr) {
+        function(*tap.writer.twin);
+    }
 }
 
 }  // namespace
@@ -145,10 +154,12 @@ bool TapTable::State::link(TapRecord& record) noexcept {
     return true;
 }
 
-void TapTable::State::unlink(TapRecord& record) noexcept {
-    for (std::uint32_t i = 0; i < record.writer.keys; ++i) {
-        unlink(record.entry(i));
-    }
+void TapTable::State::unlink(TapRecord& tap) noexcept {
+    for_each_record(tap, [this](TapRecord& record) {
+        for (std::uint32_t i = 0; i < record.writer.keys; ++i) {
+            unlink(record.entry(i));
+        }
+    });
 }
 
 void TapTable::State::retire(TapRecord& record) noexcept {
@@ -156,22 +167,92 @@ void TapTable::State::retire(TapRecord& record) noexcept {
     ++waiting;
 }
 
-void TapTable::State::free(TapRecord& record) noexcept {
-    const std::uint32_t bytes = record.writer.bytes;
-    memory.give(&record, bytes, record_alignment);
+void TapTable::State::free(TapRecord& tap) noexcept {
+    TapRecord* const twin = tap.writer.twin;
+    memory.give(&tap, tap.writer.bytes, record_alignment);
+    if (twin != nullptr) {
+        memory.give(twin, twin->writer.bytes, record_alignment);
+    }
+}
+
+std::expected<TapRecord*, StageError> TapTable::State::build(lib::TapSlot slot, lib::TapId id,
+                                                             const lib::Criterion& criterion,
+                                                             Payload payload) {
+    std::span<const Key> keys;
+    try {
+        if (!compiled.compile(criterion)) {
+            return std::unexpected(StageError::bad_criterion);
+        }
+        if (!compiled.never()) {
+            keys = cover.choose(compiled, key_space, index);
+            if (keys.empty() && !criterion.interfaces.empty()) {
+                match::interface_keys(criterion.interfaces, interface_keys);
+                keys = interface_keys;
+            }
+        }
+    } catch (const std::bad_alloc&) {
+        return std::unexpected(StageError::no_memory);
+    }
+
+    const auto count = static_cast<std::uint32_t>(std::max<std::size_t>(keys.size(), 1));
+    const std::uint32_t bytes = record_bytes(compiled, count);
+    void* const block = memory.take(bytes, record_alignment);
+    if (block == nullptr) {
+        return std::unexpected(StageError::no_memory);
+    }
+    TapRecord& record = *build_record(block, compiled, count);
+    record.payload = payload;
+    record.slot = slot;
+    record.writer.id = id;
+    record.first.place = compiled.never() ? no_place : any_place;
+    for (std::uint32_t i = 0; i < keys.size(); ++i) {
+        record.entry(i).hash = keys[i].hash;
+        record.entry(i).place = keys[i].place;
+    }
+    if (count > 1 && keys.front().place == interface_place) {
+        record.traits &= static_cast<std::uint8_t>(~trait::many_keys);  // a frame meets it in one list only
+    }
+    if (!link(record)) {
+        retire(record);
+        return std::unexpected(StageError::no_memory);
+    }
+    return &record;
+}
+
+std::expected<TapRecord*, StageError> TapTable::State::build_both(lib::TapSlot slot, lib::TapId id,
+                                                                  const lib::Criterion& criterion,
+                                                                  Payload payload) {
+    try {
+        const OneSided sides(criterion);
+        const auto first = build(slot, id, sides.parts().front(), payload);
+        if (!first || sides.parts().size() == 1) {
+            return first;
+        }
+        const auto second = build(slot, id, sides.parts().back(), payload);
+        if (!second) {
+            unlink(**first);
+            retire(**first);
+            return second;
+        }
+        (*first)->writer.twin = *second;
+        return first;
+    } catch (const std::bad_alloc&) {
+        return std::unexpected(StageError::no_memory);
+    }
 }
 
 void TapTable::State::rollback() noexcept {
     // Newest first, so that a slot ends with what it held before the batch.
     for (TapRecord* record = std::exchange(removed, nullptr); record != nullptr;
          record = record->writer.next_removed) {
-        record->removed.store(never, std::memory_order_relaxed);
+        for_each_record(*record,
+                        [](TapRecord& each) { each.removed.store(never, std::memory_order_relaxed); });
         slots[static_cast<std::size_t>(record->slot)] = record;
     }
     TapRecord* next = std::exchange(added, nullptr);
     while (next != nullptr) {
         TapRecord& record = *std::exchange(next, next->writer.next_added);
-        record.added.store(never, std::memory_order_relaxed);
+        for_each_record(record, [](TapRecord& each) { each.added.store(never, std::memory_order_relaxed); });
         TapRecord*& in_slot = slots[static_cast<std::size_t>(record.slot)];
         if (in_slot == &record) {
             in_slot = nullptr;
@@ -229,45 +310,22 @@ std::expected<void, StageError> TapTable::stage_add(lib::TapSlot slot, lib::TapI
     if (in_slot != nullptr && in_slot->removed.load(std::memory_order_relaxed) == never) {
         return std::unexpected(StageError::slot_in_use);
     }
-    std::span<const Key> keys;
-    try {
-        if (!state.compiled.compile(criterion)) {
-            return std::unexpected(StageError::bad_criterion);
-        }
-        if (!state.compiled.never()) {
-            keys = state.cover.choose(state.compiled, state.key_space, state.index);
-            if (keys.empty() && !criterion.interfaces.empty()) {
-                interface_keys(criterion.interfaces, state.interface_keys);
-                keys = state.interface_keys;
-            }
-        }
-    } catch (const std::bad_alloc&) {
-        return std::unexpected(StageError::no_memory);
+    if (lib::term_count(criterion) > lib::max_terms) {
+        return std::unexpected(StageError::bad_criterion);
     }
-
-    const auto count = static_cast<std::uint32_t>(std::max<std::size_t>(keys.size(), 1));
-    const std::uint32_t bytes = record_bytes(state.compiled, count);
-    void* const block = state.memory.take(bytes, record_alignment);
-    if (block == nullptr) {
-        return std::unexpected(StageError::no_memory);
+    std::expected<TapRecord*, StageError> built = std::unexpected(StageError::bad_criterion);
+    if (!criterion.either_address) {
+        built = state.build(slot, id, criterion, payload);
+    } else if (criterion.either_address->family == criterion.family) {
+        built = state.build_both(slot, id, criterion, payload);
     }
-    TapRecord& record = *build_record(block, state.compiled, count);
-    record.payload = payload;
-    record.slot = slot;
-    record.writer.id = id;
-    record.first.place = state.compiled.never() ? no_place : any_place;
-    for (std::uint32_t i = 0; i < keys.size(); ++i) {
-        record.entry(i).hash = keys[i].hash;
-        record.entry(i).place = keys[i].place;
+    if (!built) {
+        return std::unexpected(built.error());
     }
-    if (count > 1 && keys.front().place == interface_place) {
-        record.traits &= static_cast<std::uint8_t>(~trait::many_keys);  // a frame meets it in one list only
-    }
-    if (!state.link(record)) {
-        state.retire(record);
-        return std::unexpected(StageError::no_memory);
-    }
-    record.added.store(state.next_generation(), std::memory_order_relaxed);
+    TapRecord& record = **built;
+    for_each_record(record, [&](TapRecord& each) {
+        each.added.store(state.next_generation(), std::memory_order_relaxed);
+    });
     record.writer.next_added = std::exchange(state.added, &record);
     in_slot = &record;
     return {};
@@ -284,7 +342,9 @@ std::expected<void, StageError> TapTable::stage_remove(lib::TapSlot slot, lib::T
         record->removed.load(std::memory_order_relaxed) != never) {
         return std::unexpected(StageError::unknown_slot);
     }
-    record->removed.store(state.next_generation(), std::memory_order_relaxed);
+    for_each_record(*record, [&](TapRecord& each) {
+        each.removed.store(state.next_generation(), std::memory_order_relaxed);
+    });
     record->writer.next_removed = std::exchange(state.removed, record);
     return {};
 }

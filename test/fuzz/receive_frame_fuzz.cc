@@ -32,7 +32,7 @@ bool is_inside(std::span<const std::uint8_t> part, std::span<const std::uint8_t>
 void check(std::vector<std::uint8_t> frame, LinkType type) {
     const auto found = tools::receive::find_esp(frame, type);
     require(!found || !*found || is_inside(**found, frame), "the ESP packet is a part of the frame");
-    const auto copy = tools::receive::strip_raw(frame);
+    const auto copy = tools::receive::strip(frame);
     require(!copy || (is_inside(copy->original, frame) && copy->original.size() + 28 <= frame.size()),
             "the original is a part of the packet, behind IP and UDP");
 }

@@ -82,7 +82,9 @@ def body_of(inner, wanted):
         del rebuilt[UDP].chksum
         header = 40
     assert bytes(rebuilt) == raw, "checksums and lengths are what scapy computes"
-    return raw[header + 8:]
+    mirror = bytes.fromhex(wanted.get("mirror", ""))
+    assert raw[header + 8:][:len(mirror)] == mirror
+    return raw[header + 8 + len(mirror):]
 
 
 def run(folder, frames, steps, copies, **options):
@@ -172,6 +174,32 @@ def test_an_ipv6_destination_gets_a_udp_checksum(tmp_path):
     owed = [raw for _, raw in packets if raw[0] >> 4 == 4]
     frames, _ = run(tmp_path, [frame for frame, _ in packets], lambda d: d.tap(0, 1, [target]), len(owed))
     assert [body_of(inner, target) for inner, _ in open_copies(frames)] == owed
+
+
+def test_a_subscriber_is_tapped_in_both_directions_up_to_one_limit_and_behind_a_mirror_header(tmp_path):
+    packets = []
+    for i in range(40):
+        out = IP(src="10.0.0.7", dst=f"192.0.2.{i + 1}") / UDP(sport=1, dport=2) / Raw(bytes(i))
+        back = IP(src=f"192.0.2.{i + 1}", dst="10.0.0.7") / UDP(sport=2, dport=1) / Raw(bytes(2 * i))
+        itself = IP(src="10.0.0.7", dst="10.0.0.7") / UDP(sport=3, dport=3) / Raw(bytes(30))
+        other = IP(src="10.0.0.8", dst=f"192.0.2.{i + 1}") / UDP(sport=1, dport=2) / Raw(bytes(i))
+        packets += [bytes(packet) for packet in (out, other, back, itself)]
+    of_host = [raw for raw in packets if "10.0.0.7" in (IP(raw).src, IP(raw).dst)]
+    targets = [destination(SEALED, 5001, mirror="0000030000000090"), destination(PLAIN, 5002, mirror="3fffffff41424344"),
+               destination("2001:db8:3::1", 5003, "2001:db8:9::9", mirror="0000000100000002"), destination(PLAIN, 5004)]
+
+    def steps(driver):
+        driver.sa()
+        for slot, target in enumerate(targets):
+            driver.tap(slot, slot + 1, [target], host="10.0.0.7", **({"packet_limit": 50} if slot == 0 else {}))
+
+    frames, counters = run(tmp_path, [ether(IP(raw)) for raw in packets], steps, 50 + 3 * len(of_host))
+    got = {target["dest_port"]: [] for target in targets}
+    for inner, _ in open_copies(frames):
+        target = next(each for each in targets if each["dest_port"] == inner[UDP].dport)
+        got[inner[UDP].dport].append(body_of(inner, target))
+    assert got == {5001: of_host[:50], 5002: of_host, 5003: of_host, 5004: of_host}
+    assert counters["tap"]["0"]["matched-packets"] == 50
 
 
 @pytest.mark.parametrize("dest", [SEALED, PLAIN, "2001:db8:3::1"])
@@ -305,7 +333,7 @@ def test_control_may_be_killed_and_come_back(tmp_path):
         with Driver(box) as second:
             between = until(lambda: (c := second.counters([0]))["tap"]["0"]["copies-sent"]
                             > before["tap"]["0"]["copies-sent"] + 10_000 and c, "copies without control")
-            assert (between["taps"], between["sas"]) == (2, 1)
+            until(lambda: [second.counters()[what] for what in ("taps", "sas")] == [2, 1], "the manager's count")
             settle(second)  # the same ids: nothing starts over
             after = second.counters([0])
             assert after["tap"]["0"]["copies-sent"] >= between["tap"]["0"]["copies-sent"]

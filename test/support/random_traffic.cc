@@ -134,8 +134,11 @@ lib::Criterion RandomTraffic::criterion(bool wild) {
     if (chance(60)) {
         criterion.dest_address = addresses();
     }
+    if (chance(12)) {
+        criterion.either_address = address(criterion.family);
+    }
     const auto positive = [](const lib::AddressTerm& term) { return !term.negated; };
-    if (!wild && std::ranges::none_of(criterion.source_address, positive) &&
+    if (!wild && !criterion.either_address && std::ranges::none_of(criterion.source_address, positive) &&
         std::ranges::none_of(criterion.dest_address, positive)) {
         const lib::IpAddress host = address(criterion.family);
         (chance(50) ? criterion.source_address : criterion.dest_address).push_back({host, host, false});

@@ -214,6 +214,10 @@ bool reference_matches(const lib::Criterion& criterion, const PacketFacts& facts
         !list_matches(criterion.dest_address, facts.dest)) {
         return false;
     }
+    if (criterion.either_address && *criterion.either_address != facts.source &&
+        *criterion.either_address != facts.dest) {
+        return false;
+    }
     // Of an unknown protocol only that is true which is true of every protocol.
     for (int protocol = 0; protocol < 256; ++protocol) {
         if ((!facts.protocol || *facts.protocol == protocol) && !list_matches(criterion.protocol, protocol)) {
@@ -271,9 +275,10 @@ std::string to_string(const lib::Criterion& criterion) {
     for (const lib::InterfaceTerm& term : criterion.interfaces) {
         interfaces += std::to_string(term.port) + "." + std::to_string(term.vlan) + " ";
     }
-    return interfaces + (criterion.layer2 ? "whole frames " : "") + "source " +
-           text(criterion.source_address) + " dest " + text(criterion.dest_address) + " protocol " +
-           text(criterion.protocol) + " ports " + text(criterion.source_port) + " > " +
+    return interfaces + (criterion.layer2 ? "whole frames " : "") +
+           (criterion.either_address ? "host " + lib::to_string(*criterion.either_address) + " " : "") +
+           "source " + text(criterion.source_address) + " dest " + text(criterion.dest_address) +
+           " protocol " + text(criterion.protocol) + " ports " + text(criterion.source_port) + " > " +
            text(criterion.dest_port) + " icmp " + text(criterion.icmp_type) + "/" + text(criterion.icmp_code);
 }
 

@@ -204,7 +204,7 @@ std::expected<std::optional<std::span<std::uint8_t>>, Cause> find_esp(std::span<
     }
 }
 
-std::expected<Copy, Cause> strip_raw(std::span<const std::uint8_t> packet) {
+std::expected<Copy, Cause> strip(std::span<const std::uint8_t> packet) {
     const auto offset = udp_offset(packet);
     if (!offset) {
         return std::unexpected(offset.error());
@@ -222,7 +222,11 @@ std::expected<Copy, Cause> strip_raw(std::span<const std::uint8_t> packet) {
     if (!udp_checksum_is_right(addresses, rest)) {
         return std::unexpected(Cause::bad_udp);
     }
-    const auto original = rest.subspan(8);
+    auto original = rest.subspan(8);
+    constexpr std::size_t mirror_header = 8;
+    if (original.size() > mirror_header && original[0] >> 6 == 0) {
+        original = original.subspan(mirror_header);
+    }
     if (original.empty() || (original[0] >> 4 != 4 && original[0] >> 4 != 6)) {
         return std::unexpected(Cause::not_ip);
     }

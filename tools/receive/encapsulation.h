@@ -64,9 +64,11 @@ struct Copy {
     std::span<const std::uint8_t> original;  ///< from its IP header on
 };
 
-/// Strips `raw` encapsulation, IP | UDP, from an opened packet (whose IP lengths the ESP opener has checked).
+/// Strips the encapsulation, IP | UDP and Juniper's mirror header where there is one, from an opened packet
+/// (whose IP lengths the ESP opener has checked). A mirror header begins with two bits that are 0, as no IP
+/// packet does.
 /// Checksums are verified: IPv4's header, and UDP's where IPv4 has one and always with IPv6 (RFC 8200
 /// section 8.1).
-std::expected<Copy, Cause> strip_raw(std::span<const std::uint8_t> packet);
+std::expected<Copy, Cause> strip(std::span<const std::uint8_t> packet);
 
 }  // namespace flowtap::tools::receive

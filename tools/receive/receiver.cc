@@ -43,7 +43,7 @@ std::optional<std::span<const std::uint8_t>> Receiver::receive(std::span<std::ui
         return std::nullopt;
     }
 
-    const auto copy = strip_raw(packet.inner);
+    const auto copy = strip(packet.inner);
     if (!copy) {
         refuse(copy.error());
         return std::nullopt;

@@ -243,7 +243,8 @@ bool Box::take_batch(const lib::CommandBatch& batch) {
                     tasking().refused(lib::Refusal::no_memory, slot);
                     return true;
                 }
-                next[slot] = {static_cast<std::uint64_t>(add->id), add->criterion, add->service};
+                next[slot] = {static_cast<std::uint64_t>(add->id), add->criterion, add->service,
+                              add->destinations};
             } else if (const auto* const update = std::get_if<lib::TapUpdated>(&change)) {
                 const auto slot = static_cast<std::uint32_t>(update->slot);
                 REQUIRE(next[slot].id == static_cast<std::uint64_t>(update->id));
@@ -353,18 +354,14 @@ void Box::dataplane_starts() {
     link();
 }
 
-std::vector<std::uint32_t> Box::slots_of(std::uint64_t tap) const {
-    std::vector<std::uint32_t> slots;
-    for (std::uint32_t slot = 0; slot < box_taps; ++slot) {
-        if (taps_[slot].id == tap) {
-            slots.push_back(slot);
-        }
-    }
-    return slots;
+std::optional<std::uint32_t> Box::slot_of(std::uint64_t tap) const {
+    const auto found = std::ranges::find(taps_, tap, &Installed::id);
+    return found == taps_.end() ? std::nullopt
+                                : std::optional{static_cast<std::uint32_t>(found - taps_.begin())};
 }
 
-void Box::count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes, std::size_t part) {
-    const auto slot = slots_of(tap).at(part);
+void Box::count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes) {
+    const auto slot = slot_of(tap).value();
     auto& place = taps_[slot];
     auto& counters = region_->taps(0)[slot];
     auto& seen_packets = counters[lib::TapCounter::matched_packets];
@@ -387,26 +384,24 @@ void Box::count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes, s
     }
 }
 
-std::vector<lib::Criterion> Box::criteria(std::uint64_t tap) const {
-    std::vector<lib::Criterion> criteria;
-    for (const auto slot : slots_of(tap)) {
-        criteria.push_back(taps_[slot].criterion);
-    }
-    return criteria;
+std::optional<lib::Criterion> Box::criterion(std::uint64_t tap) const {
+    const auto slot = slot_of(tap);
+    return slot ? std::optional{taps_[*slot].criterion} : std::nullopt;
+}
+
+std::vector<lib::TapDestination> Box::destinations(std::uint64_t tap) const {
+    return taps_[slot_of(tap).value()].destinations;
 }
 
 lib::TapService Box::service_of(std::uint64_t tap) const {
-    return taps_[slots_of(tap).at(0)].service;
+    return taps_[slot_of(tap).value()].service;
 }
 
 void Box::lose(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes) {
     count(tap, packets, bytes);
-    for (std::uint32_t slot = 0; slot < box_taps; ++slot) {
-        if (taps_[slot].id == tap) {
-            lib::add(region_->taps(0)[slot][lib::TapCounter::copies_dropped], packets);
-            lib::add(region_->taps(0)[slot][lib::TapCounter::dropped_bytes], bytes);
-        }
-    }
+    auto& counters = region_->taps(0)[slot_of(tap).value()];
+    lib::add(counters[lib::TapCounter::copies_dropped], packets);
+    lib::add(counters[lib::TapCounter::dropped_bytes], bytes);
 }
 
 std::vector<std::uint64_t> Box::installed() const {
@@ -417,8 +412,6 @@ std::vector<std::uint64_t> Box::installed() const {
         }
     }
     std::ranges::sort(ids);
-    const auto repeated = std::ranges::unique(ids);
-    ids.erase(repeated.begin(), repeated.end());
     return ids;
 }
 

@@ -64,11 +64,12 @@ class Box {
     void dataplane_dies();
     /// A new life, with its counters at zero, brought up to date.
     void dataplane_starts();
-    /// That many packets come that the tap matches, of bytes/packets bytes each: to the slot `part` of its
-    /// one or two. A limit stops it like the dataplane does, which is told unless paused.
-    void count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes, std::size_t part = 0);
-    /// As installed in its slots.
-    std::vector<lib::Criterion> criteria(std::uint64_t tap) const;
+    /// That many packets come that the tap matches, of bytes/packets bytes each. A limit stops it like the
+    /// dataplane does, which is told unless paused.
+    void count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes);
+    /// As installed; nothing: it is not.
+    std::optional<lib::Criterion> criterion(std::uint64_t tap) const;
+    std::vector<lib::TapDestination> destinations(std::uint64_t tap) const;
     lib::TapService service_of(std::uint64_t tap) const;
     /// The same, of which every copy is lost.
     void lose(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes);
@@ -110,12 +111,13 @@ class Box {
     void link();
     bool take_batch(const lib::CommandBatch& batch);
     void tell_over();
-    std::vector<std::uint32_t> slots_of(std::uint64_t tap) const;
+    std::optional<std::uint32_t> slot_of(std::uint64_t tap) const;
 
     struct Installed {
         std::uint64_t id = 0;  ///< 0: free
         lib::Criterion criterion{};
         lib::TapService service{};
+        std::vector<lib::TapDestination> destinations{};
         bool over = false;
     };
 

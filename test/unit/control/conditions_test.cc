@@ -1,7 +1,7 @@
 // Interfaces, VRFs, whole frames and subscriber triggers (dtcp.md section 7), as what the dataplane is given.
 #include "test/unit/control/dialogue.h"
 
-#include <algorithm>
+#include <array>
 
 namespace flowtap::test {
 
@@ -12,34 +12,17 @@ constexpr std::uint16_t port_b = 1;
 
 lib::InterfaceList interfaces(Box& box, std::string_view line) {
     const auto id = add(box, {line}, "b");
-    const auto criteria = box.criteria(id);
-    REQUIRE(criteria.size() == 1);
-    return criteria.front().interfaces;
+    const auto criterion = box.criterion(id);
+    REQUIRE(criterion);
+    return criterion->interfaces;
+}
+
+std::string value_in_list(Box& box, lib::dtcp::Name name) {
+    return value(one(box.ask(request("LIST", {}))), name);
 }
 
 lib::IpAddress ip(std::uint8_t last) {
     return {lib::Family::ipv4, {10, 0, 0, last}};
-}
-
-/// Exactly as the lists are to be read (dtcp.md section 6), for addresses only.
-bool matches(const lib::AddressList& list, const lib::IpAddress& address) {
-    bool positive = false;
-    bool hit = false;
-    for (const auto& term : list) {
-        const bool inside = term.first.bytes <= address.bytes && address.bytes <= term.last.bytes;
-        if (inside && term.negated) {
-            return false;
-        }
-        positive = positive || !term.negated;
-        hit = hit || inside;
-    }
-    return hit || !positive;
-}
-
-std::size_t copies(const std::vector<lib::Criterion>& criteria, std::uint8_t from, std::uint8_t to) {
-    return static_cast<std::size_t>(std::ranges::count_if(criteria, [&](const lib::Criterion& criterion) {
-        return matches(criterion.source_address, ip(from)) && matches(criterion.dest_address, ip(to));
-    }));
 }
 
 }  // namespace
@@ -86,100 +69,85 @@ TEST_CASE("Filter-Family ccc taps whole frames of the interfaces") {
     text.resize(text.find("AUTHENTICATION-INFO"));
     text.resize(text.size() - 2);
     const auto id = id_of(one(box.ask(message(text, {}))));
-    const auto criteria = box.criteria(id);
-    REQUIRE(criteria.size() == 1);
-    CHECK(criteria[0].layer2);
-    CHECK(lib::term_count(criteria[0]) == 0);
-    CHECK(criteria[0].interfaces == lib::InterfaceList{{port_a, lib::any_vlan}});
+    const auto criterion = box.criterion(id);
+    REQUIRE(criterion);
+    CHECK(criterion->layer2);
+    CHECK(lib::term_count(*criterion) == 0);
+    CHECK(criterion->interfaces == lib::InterfaceList{{port_a, lib::any_vlan}});
 }
 
-TEST_CASE("X-IP-Addr is one tap on both directions: each frame once, also from the address to itself") {
-    Box box;
-    const auto id = add(box, {"Source-Address: *", "X-IP-Addr: 10.0.0.7", "Protocol: 17"});
-    const auto criteria = box.criteria(id);
-    REQUIRE(criteria.size() == 2);
-    for (std::uint8_t from = 5; from < 10; ++from) {
-        for (std::uint8_t to = 5; to < 10; ++to) {
-            CHECK(copies(criteria, from, to) == (from == 7 || to == 7 ? 1 : 0));
-        }
-    }
-    CHECK(criteria[0].protocol == lib::NumberList{{17, 17, false}});
-    CHECK(criteria[1].protocol == criteria[0].protocol);
-    CHECK(entries(box) == 1);
-    box.count(id, 3, 300, 0);
-    box.count(id, 2, 200, 1);
-    const auto entry = one(box.ask(request("LIST", {})));
-    CHECK(number(entry, lib::dtcp::Name::matching_packets) == 5);
-    CHECK(number(entry, lib::dtcp::Name::matching_bytes) == 500);
-    CHECK(value(entry, lib::dtcp::Name::ip_addr) == "10.0.0.7");
-}
-
-TEST_CASE("X-IP-Addr with address lists: their rule and the trigger's hold together") {
-    Box box;
-    const auto all = [](const std::vector<lib::Criterion>& criteria, auto wanted) {
-        for (std::uint8_t from = 1; from < 12; ++from) {
-            for (std::uint8_t to = 1; to < 12; ++to) {
-                CHECK(copies(criteria, from, to) == (wanted(from, to) && (from == 7 || to == 7) ? 1 : 0));
-            }
-        }
-    };
-    all(box.criteria(add(box, {"Source-Address: 10.0.0.5-10.0.0.9,!10.0.0.8", "X-IP-Addr: 10.0.0.7"}, "b")),
-        [](int from, int) { return from >= 5 && from <= 9 && from != 8; });
-    all(box.criteria(add(box, {"Source-Address: 10.0.0.1-10.0.0.3", "X-IP-Addr: 10.0.0.7"}, "b")),
-        [](int from, int) { return from <= 3; });
-    all(box.criteria(
-            add(box, {"Source-Address: !10.0.0.7", "Dest-Address: 10.0.0.4", "X-IP-Addr: 10.0.0.7"}, "b")),
-        [](int, int) { return false; });
-    all(box.criteria(add(box, {"Source-Address: *", "Dest-Address: 10.0.0.4-*", "X-IP-Addr: 10.0.0.7"}, "b")),
-        [](int, int to) { return to >= 4; });
-}
-
-TEST_CASE("a tap with two slots lives and dies as one, over restarts too, and gives both slots back") {
+TEST_CASE("X-IP-Addr is one tap on either direction of the address, beside what the lists say") {
     Box box;
     const auto id =
-        add(box, {"Source-Address: *", "X-IP-Addr: 10.0.0.7", "Flags: SendAsync", "Timeout-Total: 60"});
-    box.count(id, 1, 100, 1);
-    box.control_restarts();
-    CHECK(box.criteria(id).size() == 2);
-    box.dataplane_dies();
-    box.dataplane_starts();
-    CHECK(box.criteria(id).size() == 2);
-    box.count(id, 1, 100, 0);
-    CHECK(number(one(box.ask(request("LIST", {}))), lib::dtcp::Name::matching_packets) == 2);
-    CHECK(count_of(one(
-              box.ask(request("ENABLE", {fmt::format("Criteria-ID: {}", id), "X-Drop-Policy: web"})))) == 1);
-    CHECK(count_of(one(box.ask(request("DELETE", {fmt::format("Criteria-ID: {}", id)})))) == 1);
-    CHECK(box.criteria(id).empty());
-    for (std::uint32_t i = 0; i < 2 * box_taps; ++i) {
-        const auto next = add(box, {"Source-Address: *", "X-IP-Addr: 10.0.0.7"});
-        CHECK(count_of(one(
-                  box.ask(request("DELETE", {fmt::format("Criteria-ID: {}", next), "Flags: Static"})))) == 1);
-    }
+        add(box, {"Source-Address: *", "Dest-Address: !10.0.0.9", "X-IP-Addr: 10.0.0.7", "Protocol: 17"});
+    const auto criterion = box.criterion(id);
+    REQUIRE(criterion);
+    CHECK(criterion->either_address == ip(7));
+    CHECK(criterion->source_address.empty());
+    CHECK(criterion->dest_address == lib::AddressList{{ip(9), ip(9), true}});
+    CHECK(criterion->protocol == lib::NumberList{{17, 17, false}});
+    CHECK(value_in_list(box, lib::dtcp::Name::ip_addr) == "10.0.0.7");
 }
 
-TEST_CASE("a tap with two slots that is refused leaves neither behind") {
+TEST_CASE("X-IP-Addr: a limit counts both directions together, and restarts keep it") {
     Box box;
-    const auto session = box.open();
-    box.paused = true;
-    box.send(session, add_message(1, {"Source-Address: *", "X-IP-Addr: 10.0.0.7"}));
-    box.poison = 1;
-    box.paused = false;
-    CHECK(one(box.take(session)).code == 500);
+    const auto id =
+        add(box, {"Source-Address: *", "X-IP-Addr: 10.0.0.7", "Flags: SendAsync", "Timeout-Packets: 5"});
+    CHECK(box.service_of(id).packet_limit == 5);
+    box.count(id, 2, 200);
+    box.control_restarts();
+    box.dataplane_dies();
+    box.dataplane_starts();
+    CHECK(box.criterion(id)->either_address == ip(7));
+    CHECK(box.service_of(id).packet_limit == 3);
+    CHECK(count_of(one(
+              box.ask(request("REFRESH", {fmt::format("Criteria-ID: {}", id), "Timeout-Bytes: 900"})))) == 1);
+    CHECK(box.service_of(id).byte_limit == 900);
+}
+
+TEST_CASE("X-IP-Addr beside 1,024 terms is 432 with its line") {
+    Box box;
+    std::string list = "Dest-Port: 1";
+    for (int port = 2; port <= 1024; ++port) {
+        list += fmt::format(",{}", port);
+    }
+    const auto answer = box.ask(add_message(1, {"Source-Address: -", "X-IP-Addr: 10.0.0.7", list}));
+    CHECK(one(answer).code == 432);
+    CHECK(answer.find("\r\nX-IP-Addr: 10.0.0.7\r\n") != std::string::npos);
     CHECK(box.installed().empty());
 }
 
-TEST_CASE("limits in packets and bytes over two slots could not be exact: 501 with the line") {
+TEST_CASE("X-MD-Intercept-Id: every destination gets the mirror header; of 4 bytes the session is 0") {
+    using Bytes = std::array<std::uint8_t, 8>;
+    const auto header = [](std::string_view value) {
+        Box box;
+        const auto id =
+            add(box, {fmt::format("X-MD-Intercept-Id: {}", value), "Cdest-ID: x,y",
+                      "X-JTap-Cdest-Dest-Address: 192.0.2.1,192.0.2.2", "X-JTap-Cdest-Dest-Port: 1,2",
+                      "X-JTap-Cdest-Source-Address: 192.0.2.9,192.0.2.9", "X-JTap-Cdest-Source-Port: 3,4"});
+        const auto given = lib::dtcp::Name::md_intercept_id;
+        CHECK(value_in_list(box, given) == value);
+        box.control_restarts();
+        const auto destinations = box.destinations(id);
+        REQUIRE(destinations.size() == 2);
+        CHECK(destinations[0].shim == lib::Shim::jmirror);
+        CHECK(destinations[1].shim == lib::Shim::jmirror);
+        CHECK(destinations[1].shim_bytes == destinations[0].shim_bytes);
+        return destinations[0].shim_bytes;
+    };
+    CHECK(header("0x0000030000000090") == Bytes{0, 0, 3, 0, 0, 0, 0, 0x90});
+    CHECK(header("3fffffffffffffff") == Bytes{0x3f, 255, 255, 255, 255, 255, 255, 255});
+    CHECK(header("41414141") == Bytes{1, 0x41, 0x41, 0x41, 0, 0, 0, 0});
+    CHECK(header("0x7") == Bytes{0, 0, 0, 7, 0, 0, 0, 0});
     Box box;
-    const auto answer = box.ask(add_message(
-        1, {"Source-Address: *", "X-IP-Addr: 10.0.0.7", "Flags: SendAsync", "Timeout-Packets: 5"}));
-    CHECK(one(answer).code == 501);
-    CHECK(answer.find("\r\nTimeout-Packets: 5\r\n") != std::string::npos);
-    const auto id =
-        add(box, {"Source-Address: *", "X-IP-Addr: 10.0.0.7", "Flags: SendAsync", "Timeout-Total: 60"});
-    CHECK(one(box.ask(request("REFRESH", {fmt::format("Criteria-ID: {}", id), "Timeout-Bytes: 9"}))).code ==
-          501);
-    // One direction only is left here: one slot, and its limit is exact.
-    add(box, {"Source-Address: 10.0.0.1", "X-IP-Addr: 10.0.0.7", "Flags: SendAsync", "Timeout-Packets: 5"});
+    for (const auto line : {"X-MD-Intercept-Id: 4000000000000000", "X-MD-Intercept-Id: 0xffffffffffffffff",
+                            "X-MD-Intercept-Id: 80000000"}) {
+        const auto answer = box.ask(add_message(1, {line}));
+        CHECK(one(answer).code == 400);
+        CHECK(answer.find(fmt::format("\r\n{}\r\n", line)) != std::string::npos);
+    }
+    CHECK(box.installed().empty());
+    CHECK(box.destinations(add(box)).at(0).shim == lib::Shim::raw);
 }
 
 }  // namespace flowtap::test

@@ -166,4 +166,29 @@ TEST_CASE("fragments fit, follow one another without gap or overlap, and hold th
     }
 }
 
+TEST_CASE("the mirror header follows the UDP header, once, and every length and checksum counts it") {
+    for (const lib::Family family : {lib::Family::ipv4, lib::Family::ipv6}) {
+        auto to = destination(family);
+        to.shim = lib::Shim::jmirror;
+        to.shim_bytes = {0x01, 0x02, 0x03, 0x04, 0xf5, 0xf6, 0xf7, 0xf9};
+        const Encapsulation encapsulation = make_encapsulation(to);
+        const Encapsulation plain = make_encapsulation(destination(family));
+        const std::size_t ip = encapsulation.ip_size();
+        CHECK(encapsulation.size() == plain.size() + 8);
+        for (const std::size_t length : {0U, 1U, 40U, 1399U, 1456U, 1457U, 2801U, 9202U}) {
+            const Bytes body = body_of(length);
+            Bytes with_shim(to.shim_bytes.begin(), to.shim_bytes.end());
+            with_shim.insert(with_shim.end(), body.begin(), body.end());
+            for (const std::uint32_t largest : {65'535U, 1500U, 576U}) {
+                INFO(length << " " << largest);
+                // As if the header were the beginning of what is carried.
+                CHECK(packets(encapsulation, body, largest, 7) == packets(plain, with_shim, largest, 7));
+            }
+            const Bytes packet = packets(encapsulation, body, 65'535, 7).at(0);
+            CHECK(std::equal(to.shim_bytes.begin(), to.shim_bytes.end(),
+                             packet.begin() + static_cast<std::ptrdiff_t>(ip + 8)));
+        }
+    }
+}
+
 }  // namespace

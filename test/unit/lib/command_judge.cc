@@ -49,13 +49,23 @@ std::string judge_numbers(const lib::NumberList& list, unsigned largest) {
     return {};
 }
 
+bool bad_shim(const lib::TapDestination& destination) {
+    switch (static_cast<unsigned>(destination.shim)) {
+        case 0:
+            return destination.shim_bytes != std::array<std::uint8_t, 8>{};
+        case 1:
+            return destination.shim_bytes[0] > 0x3f;
+        default:
+            return true;
+    }
+}
+
 std::string judge_destination(const lib::TapDestination& destination) {
     const auto family = static_cast<unsigned>(destination.family);
     const std::array<std::uint8_t, 16> none{};
-    if ((family != 4 && family != 6) || static_cast<unsigned>(destination.shim) != 0 ||
-        destination.ttl == 0 || destination.dscp > 63 || destination.dest_port == 0 ||
-        destination.dest_address == none || destination.source_address == none ||
-        bad_address(destination.family, destination.dest_address) ||
+    if ((family != 4 && family != 6) || bad_shim(destination) || destination.ttl == 0 ||
+        destination.dscp > 63 || destination.dest_port == 0 || destination.dest_address == none ||
+        destination.source_address == none || bad_address(destination.family, destination.dest_address) ||
         bad_address(destination.family, destination.source_address)) {
         return "a destination";
     }
@@ -73,7 +83,11 @@ std::string judge(const lib::TapAdd& tap, const lib::ReaderLimits& limits) {
     const std::size_t terms = criterion.source_address.size() + criterion.dest_address.size() +
                               criterion.protocol.size() + criterion.source_port.size() +
                               criterion.dest_port.size() + criterion.icmp_type.size() +
-                              criterion.icmp_code.size();
+                              criterion.icmp_code.size() + (criterion.either_address ? 1 : 0);
+    if (criterion.either_address && (criterion.either_address->family != criterion.family ||
+                                     bad_address(criterion.family, criterion.either_address->bytes))) {
+        return "the host of either direction";
+    }
     if (terms > 1024 || tap.destinations.empty() || tap.destinations.size() > 16) {
         return "the number of terms or destinations";
     }
@@ -163,6 +177,9 @@ std::vector<lib::CommandRecord> MutationRun::make_valid() {
             term.negated = random_() % 2 == 0;
             (random_() % 2 == 0 ? criterion.source_address : criterion.dest_address).push_back(term);
             criterion.dest_port.push_back({.first = 53, .last = 53, .negated = false});
+        }
+        if (random_() % 2 == 0) {
+            criterion.either_address = lib::IpAddress{.family = criterion.family, .bytes = {1, 2, 3, 4}};
         }
         criterion.protocol = {{.first = 6, .last = 17, .negated = false}};
         lib::TapDestination destination;

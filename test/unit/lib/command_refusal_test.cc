@@ -90,7 +90,25 @@ TEST_CASE("command: a bad record refuses its batch, by its cause and slot", "[co
          })},
         {"address field is a number's", malformed_record, 9,
          addresses([](auto& a) { a.field = Field::protocol; })},
-        {"address field unknown", malformed_record, 9, addresses([](auto& a) { a.field = Field{7}; })},
+        {"address field unknown", malformed_record, 9, addresses([](auto& a) { a.field = Field{8}; })},
+        {"a host that is a range", malformed_record, 9, addresses([](auto& a) {
+             a.field = Field::either_address;
+             a.count = 1;
+             a.negated = 0;
+             a.terms[0].first[3] = 1;
+             a.terms[0].last[3] = 2;
+         })},
+        {"several hosts", malformed_record, 9, addresses([](auto& a) {
+             a.field = Field::either_address;
+             a.negated = 0;
+             a.terms[0].last = a.terms[0].first;
+         })},
+        {"a negated host", malformed_record, 9, addresses([](auto& a) {
+             a.field = Field::either_address;
+             a.count = 1;
+             a.negated = 1;
+             a.terms[0].last = a.terms[0].first;
+         })},
         {"no addresses", malformed_record, 9, addresses([](auto& a) { a.count = 0; })},
         {"too many addresses", malformed_record, 9, addresses([](auto& a) { a.count = 6; })},
         {"a million addresses", malformed_record, 9, addresses([](auto& a) { a.count = 255; })},
@@ -109,7 +127,15 @@ TEST_CASE("command: a bad record refuses its batch, by its cause and slot", "[co
         {"protocol above 255", malformed_record, 9, numbers([](auto& n) { n.terms[0].last = 256; })},
         {"numbers reversed", malformed_record, 9, numbers([](auto& n) { n.terms[0] = {18, 17}; })},
         {"destination family", malformed_record, 9, destination([](auto& d) { d.family = Family{0}; })},
-        {"shim", malformed_record, 9, destination([](auto& d) { d.shim = Shim{1}; })},
+        {"shim", malformed_record, 9, destination([](auto& d) { d.shim = Shim{2}; })},
+        {"bytes of no shim", malformed_record, 9, destination([](auto& d) {
+             d.shim = Shim::raw;
+             d.shim_bytes[7] = 1;
+         })},
+        {"version of the mirror header", malformed_record, 9, destination([](auto& d) {
+             d.shim = Shim::jmirror;
+             d.shim_bytes[0] = 0x40;
+         })},
         {"ttl", malformed_record, 9, destination([](auto& d) { d.ttl = 0; })},
         {"dscp", malformed_record, 9, destination([](auto& d) { d.dscp = 64; })},
         {"port", malformed_record, 9, destination([](auto& d) { d.dest_port = 0; })},

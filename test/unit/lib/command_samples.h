@@ -59,6 +59,9 @@ inline Criterion random_criterion(Random& random, std::size_t most) {
     };
     Criterion criterion{};
     criterion.family = random() % 2 == 0 ? Family::ipv4 : Family::ipv6;
+    if (count() != 0) {
+        criterion.either_address = random_address(random, criterion.family);
+    }
     criterion.source_address = random_addresses(random, criterion.family, count());
     criterion.dest_address = random_addresses(random, criterion.family, count());
     criterion.protocol = random_numbers(random, 255, count());
@@ -95,6 +98,11 @@ inline TapDestination random_destination(Random& random) {
     destination.source_address = random_address(random, destination.family).bytes;
     destination.dest_address[3] |= 1;
     destination.source_address[3] |= 1;
+    if (random() % 2 == 0) {
+        destination.shim = Shim::jmirror;
+        std::ranges::generate(destination.shim_bytes, [&] { return static_cast<std::uint8_t>(random()); });
+        destination.shim_bytes[0] &= 0x3f;
+    }
     return destination;
 }
 

@@ -79,6 +79,7 @@ void add_records(std::string& text) {
     FIELD(TapDestination, source_port);
     FIELD(TapDestination, dest_address);
     FIELD(TapDestination, source_address);
+    FIELD(TapDestination, shim_bytes);
     TYPE(Lease);
     FIELD(Lease, first);
     FIELD(Lease, count);
@@ -123,7 +124,9 @@ void add_enums(std::string& text) {
     VALUE(Field::dest_port);
     VALUE(Field::icmp_type);
     VALUE(Field::icmp_code);
+    VALUE(Field::either_address);
     VALUE(Shim::raw);
+    VALUE(Shim::jmirror);
     VALUE(Suite::aes_256_gcm_16);
     VALUE(CompletionKind::committed);
     VALUE(CompletionKind::refused);

@@ -15,6 +15,7 @@ TEST_CASE("a filter decides as the reference does", "[filter]") {
         lib::Criterion criterion;
         if (traffic.chance(90)) {
             criterion = traffic.criterion(true);
+            criterion.either_address.reset();
         } else {
             criterion.layer2 = true;
         }
@@ -43,6 +44,9 @@ TEST_CASE("what no tap could have is no filter", "[filter]") {
     lib::Criterion criterion;
     criterion.protocol = {{9, 3, false}};
     CHECK_FALSE(FrameFilter::compile(criterion));
+    lib::Criterion both_ways;
+    both_ways.either_address = lib::IpAddress{};
+    CHECK_FALSE(FrameFilter::compile(both_ways));
     criterion.protocol = {{3, 3, true}, {3, 3, false}};
     CHECK(FrameFilter::compile(criterion));  // nothing matches it
 }

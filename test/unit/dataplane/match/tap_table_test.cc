@@ -132,13 +132,104 @@ TEST_CASE("what cannot be staged is refused by name and changes nothing", "[tabl
     ports.dest_port = {{80, 79, false}};
     lib::Criterion many = from_host("10.0.0.9");
     many.dest_port.resize(lib::max_terms);
-    for (const lib::Criterion& bad : {reversed, mixed, ports, many}) {
+    lib::Criterion host_of_another_family = from_host("10.0.0.9");
+    host_of_another_family.either_address = lib::parse_address("2001:db8::1").value();
+    lib::Criterion many_and_host = from_host("10.0.0.9");
+    many_and_host.either_address = lib::parse_address("10.0.0.9").value();
+    many_and_host.dest_port.resize(lib::max_terms - 1, {1, 1, false});
+    for (const lib::Criterion& bad : {reversed, mixed, ports, many, host_of_another_family, many_and_host}) {
         CHECK(refusal(table.stage_add(slot(1), id(2), bad, Payload{})) == StageError::bad_criterion);
     }
     (void)table.commit();
     CHECK(ask.slots("10.0.0.1") == Slots{0});
     CHECK(ask.slots("10.0.0.9").empty());
     CHECK(table.usage().taps == 1);
+}
+
+TEST_CASE("a tap of either direction of a host is one tap: each frame once, and all of it goes", "[table]") {
+    CountingResource memory;
+    {
+        Quiescence quiescence(1);
+        TapTable table(quiescence, {.max_taps = 4, .memory = &memory});
+        Asker ask(table);
+        (void)table.commit();
+        const std::size_t empty = memory.bytes();
+        lib::Criterion criterion;
+        criterion.either_address = lib::parse_address("10.0.0.7").value();
+        const auto check = [&](const Slots& wanted) {
+            CHECK(ask.slots("10.0.0.7", "10.0.0.8") == wanted);
+            CHECK(ask.slots("10.0.0.8", "10.0.0.7") == wanted);
+            CHECK(ask.slots("10.0.0.7", "10.0.0.7") == wanted);
+            CHECK(ask.slots("10.0.0.6", "10.0.0.8").empty());
+        };
+        REQUIRE(table.stage_add(slot(3), id(1), criterion, Payload{1}));
+        check({});
+        table.rollback();
+        check({});
+        REQUIRE(table.stage_add(slot(3), id(2), criterion, Payload{2}));
+        (void)table.commit();
+        check({3});
+        CHECK(table.usage().taps == 1);
+        REQUIRE(table.stage_remove(slot(3), id(2)));
+        table.rollback();
+        check({3});
+        REQUIRE(table.stage_remove(slot(3), id(2)));
+        (void)table.commit();
+        check({});
+        while (table.reclaim()) {
+        }
+        CHECK(table.usage().keys == 0);
+        CHECK(memory.bytes() == empty);
+    }
+    CHECK(memory.bytes() == 0);
+}
+
+TEST_CASE("the lists and the host of a tap of either direction hold together", "[table]") {
+    struct Case {
+        const char* what;
+        lib::AddressList source;
+        lib::AddressList dest;
+        bool (*wanted)(int from, int to);
+    };
+    const auto not_host = [](const char* text) {
+        lib::AddressTerm term = range(text, text);
+        term.negated = true;
+        return term;
+    };
+    const std::vector<Case> cases{
+        {"the host is in the source list",
+         {range("10.0.0.5", "10.0.0.9"), not_host("10.0.0.8")},
+         {},
+         [](int from, int) { return from >= 5 && from <= 9 && from != 8; }},
+        {"the source list leaves it out",
+         {range("10.0.0.1", "10.0.0.3")},
+         {},
+         [](int from, int) { return from <= 3; }},
+        {"both do", {not_host("10.0.0.7")}, {range("10.0.0.4", "10.0.0.4")}, [](int, int) { return false; }},
+        {"the destination list has it",
+         {},
+         {range("10.0.0.4", "10.0.0.255")},
+         [](int, int to) { return to >= 4; }},
+    };
+    for (const Case& one : cases) {
+        INFO(one.what);
+        Quiescence quiescence(1);
+        TapTable table(quiescence, {.max_taps = 4});
+        Asker ask(table);
+        lib::Criterion criterion;
+        criterion.source_address = one.source;
+        criterion.dest_address = one.dest;
+        criterion.either_address = lib::parse_address("10.0.0.7").value();
+        REQUIRE(table.stage_add(slot(1), id(1), criterion, Payload{}));
+        (void)table.commit();
+        for (int from = 1; from < 12; ++from) {
+            for (int to = 1; to < 12; ++to) {
+                const bool wanted = (from == 7 || to == 7) && one.wanted(from, to);
+                const auto host = [](int number) { return "10.0.0." + std::to_string(number); };
+                CHECK(ask.slots(host(from), host(to)) == (wanted ? Slots{1} : Slots{}));
+            }
+        }
+    }
 }
 
 TEST_CASE("a criterion of the most terms is exact", "[table]") {

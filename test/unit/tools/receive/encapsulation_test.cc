@@ -17,7 +17,7 @@ namespace {
 using tools::receive::Cause;
 using tools::receive::find_esp;
 using tools::receive::LinkType;
-using tools::receive::strip_raw;
+using tools::receive::strip;
 
 constexpr std::uint16_t esp = 50;
 
@@ -136,7 +136,7 @@ TEST_CASE("raw encapsulation gives the original back, with the addresses of the 
         if (!checksum) {
             packet[26] = packet[27] = 0;
         }
-        const auto copy = strip_raw(packet);
+        const auto copy = strip(packet);
         REQUIRE(copy.has_value());
         CHECK(std::ranges::equal(copy->original, original()));
         CHECK(lib::to_string(copy->source) == "100.100.100.100");
@@ -149,15 +149,31 @@ TEST_CASE("raw encapsulation gives the original back, with the addresses of the 
                                       .udp({.source_port = 1, .dest_port = 65535})
                                       .payload(original())
                                       .frame());
-    const auto copy = strip_raw(packet6);
+    const auto copy = strip(packet6);
     REQUIRE(copy.has_value());
     CHECK(std::ranges::equal(copy->original, original()));
     CHECK(lib::to_string(copy->destination) == "2001:db8::77");
     CHECK(copy->destination_port == 65535);
 }
 
+TEST_CASE("a mirror header before the original is stripped too") {
+    Bytes mirrored{0x3f, 2, 3, 4, 0x45, 6, 7, 8};
+    const Bytes packet = original();
+    mirrored.insert(mirrored.end(), packet.begin(), packet.end());
+    const Bytes whole = from_ip(Packet().ipv4().udp().payload(mirrored).frame());
+    const auto copy = strip(whole);
+    REQUIRE(copy.has_value());
+    CHECK(std::ranges::equal(copy->original, packet));
+    const auto cause_of_payload = [](const Bytes& payload) {
+        const Bytes bytes = from_ip(Packet().ipv4().udp().payload(payload).frame());
+        return strip(bytes).error();
+    };
+    CHECK(cause_of_payload(Bytes(8)) == Cause::not_ip);  // nothing behind it
+    CHECK(cause_of_payload(Bytes(9)) == Cause::not_ip);  // no IP packet behind it
+}
+
 std::optional<Cause> strip_cause(const Bytes& packet) {
-    const auto copy = strip_raw(packet);
+    const auto copy = strip(packet);
     return copy ? std::nullopt : std::optional(copy.error());
 }
 
@@ -212,7 +228,7 @@ TEST_CASE("no bytes make it read past their end or take what is not there") {
         bytes.shrink_to_fit();
         const auto found = find_esp(bytes, random() % 2 == 0 ? LinkType::ethernet : LinkType::raw);
         REQUIRE((!found || !*found || (*found)->size() <= bytes.size()));
-        if (const auto copy = strip_raw(bytes)) {
+        if (const auto copy = strip(bytes)) {
             REQUIRE(copy->original.size() + 28 <= bytes.size());
         }
     }
