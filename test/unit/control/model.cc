@@ -103,7 +103,9 @@ bool Model::step(const Ask& ask, const Reply* reply, const Latitude& latitude, M
         return false;
     }
     if (!blames.empty()) {
-        if (reply != nullptr && !is_refused(*reply, ask, blames)) {
+        const bool full = reply != nullptr && latitude.may_be_full && ask.verb == Verb::add &&
+                          reply->code == 550 && is_refused(*reply, ask, {{.code = 550}});
+        if (reply != nullptr && !full && !is_refused(*reply, ask, blames)) {
             why = "it deserves";
             for (const auto& blame : blames) {
                 why += fmt::format(" {}", blame.code);

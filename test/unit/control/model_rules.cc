@@ -182,16 +182,17 @@ void judge_destinations(const Ask& ask, Blames& blames) {
         }
         if (known == nullptr && given < cdest_lists.size()) {
             blames.push_back({.code = 901});
-            continue;
         }
         const auto to = entry(ask, "X-JTAP-CDEST-DEST-ADDRESS", i).value_or(known ? known->to : "");
         const auto from = entry(ask, "X-JTAP-CDEST-SOURCE-ADDRESS", i).value_or(known ? known->from : "");
         const auto& allowed = setup().sources[static_cast<std::size_t>(ask.source)].allowed;
-        if (!within(allowed, to) || !within(setup().routes, to)) {
+        if (!to.empty() && (!within(allowed, to) || !within(setup().routes, to))) {
             blames.push_back({901, {ask.text_of("X-JTAP-CDEST-DEST-ADDRESS")}});
         }
         const int family = address_value(to).second;
-        if (family != address_value(from).second || (family == 6 && ask.minor < 7)) {
+        const int from_family = address_value(from).second;
+        const bool differ = !to.empty() && !from.empty() && family != from_family;
+        if (differ || (ask.minor < 7 && (family == 6 || from_family == 6))) {
             blames.push_back(
                 {901,
                  {ask.text_of("X-JTAP-CDEST-DEST-ADDRESS"), ask.text_of("X-JTAP-CDEST-SOURCE-ADDRESS")},
