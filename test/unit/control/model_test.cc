@@ -21,7 +21,7 @@ std::uint64_t chosen(const char* variable, std::uint64_t otherwise) {
 }  // namespace
 
 TEST_CASE("the service differs from its reference model in nothing, whatever is asked and whoever dies") {
-    const auto steps = chosen("FLOWTAP_MODEL_STEPS", 100'000);
+    const auto steps = chosen("FLOWTAP_MODEL_STEPS", 20'000);
     model::Run run{chosen("FLOWTAP_MODEL_SEED", 1)};
     REQUIRE_NOTHROW(run.go(steps));
     std::string seen;
