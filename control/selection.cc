@@ -59,10 +59,15 @@ std::expected<Selection, Failure> select_taps(TapTable& taps, SourceIndex source
     }
     Selection selection;
     for (Tap* const tap : candidates) {
-        if (!tap->exists() || (tap->plan.is_static && !including_static)) {
+        if (!tap->exists()) {
             continue;
         }
-        selection.busy = selection.busy || tap->busy();
+        // One that is being removed may be gone when its turn comes, and then is unknown, static or not.
+        const bool passed_over = tap->plan.is_static && !including_static;
+        selection.busy = selection.busy || tap->state == TapState::deleting || (!passed_over && tap->busy());
+        if (passed_over) {
+            continue;
+        }
         selection.taps.push_back(tap);
     }
     return selection;

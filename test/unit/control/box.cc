@@ -1,9 +1,10 @@
 #include "test/unit/control/box.h"
 
-#include <catch2/catch.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
+#include <stdexcept>
 #include <unistd.h>
 #include <utility>
 #include <variant>
@@ -102,7 +103,21 @@ notify-version = "0.6"
 destinations = ["192.0.2.64/26"]
 )";
 
+std::vector<std::string> keys_of(const lib::Config& config) {
+    std::vector<std::string> keys;
+    for (const auto& source : config.sources) {
+        keys.push_back("key-" + source.name);
+    }
+    return keys;
+}
+
 }  // namespace
+
+void ensure(bool holds, const char* what) {
+    if (!holds) {
+        throw std::logic_error(what);
+    }
+}
 
 const lib::Config& box_config() {
     static const lib::Config config = [] {
@@ -125,7 +140,7 @@ std::string message(std::string_view first_line, std::initializer_list<std::stri
     const std::string secret = key ? std::string{*key} : fmt::format("key-{}", source);
     auto hmac =
         lib::dtcp::Hmac::create({reinterpret_cast<const std::uint8_t*>(secret.data()), secret.size()});
-    REQUIRE(hmac.has_value());
+    ensure(hmac.has_value(), "a key can be had");
     hmac->sign(text);
     return text;
 }
@@ -159,12 +174,23 @@ std::string add_message(std::uint64_t seq, std::initializer_list<std::string_vie
 }
 
 Box::Process::Process(const lib::Config& config, const Scratch& scratch)
-    : sources{control::Sources::with_keys(config, {"key-a", "key-b"}).value()},
+    : sources{control::Sources::with_keys(config, keys_of(config)).value()},
       ids{control::CriteriaIds::open(scratch.path()).value()},
       tasking{box_taps, sources.size()},
       service{std::make_unique<control::Service>(config, sources, ids, tasking)} {}
 
-Box::Box(const lib::Config& config) : config_{config} {
+Box::Box(const lib::Config& config, std::optional<std::uint64_t> ids) : config_{config} {
+    if (ids) {
+        std::ofstream{scratch_ / "criteria-ids"} << fmt::format("flowtap-criteria-ids 1\n{:032x} 1\n", *ids);
+    }
+    begin({});
+    dataplane_starts();
+}
+
+void Box::both_restart() {
+    tasking().link_down(now);
+    view_.reset();
+    region_.reset();
     begin({});
     dataplane_starts();
 }
@@ -231,36 +257,37 @@ bool Box::take_batch(const lib::CommandBatch& batch) {
         if (!done) {
             continue;
         }
-        REQUIRE(done->refusal == lib::Refusal::none);
+        ensure(done->refusal == lib::Refusal::none, "what control sends is well-formed");
         auto next = taps_;
         for (const auto& change : done->changes) {
             if (std::holds_alternative<lib::ResyncBegin>(change)) {
                 next.assign(box_taps, {});
             } else if (const auto* const add = std::get_if<lib::TapAdd>(&change)) {
                 const auto slot = static_cast<std::uint32_t>(add->slot);
-                REQUIRE(next[slot].id == 0);
-                if (poison == slot) {
+                ensure(next[slot].id == 0, "an addition goes to a free slot");
+                if (refusing || poison == slot) {
                     tasking().refused(lib::Refusal::no_memory, slot);
                     return true;
                 }
-                next[slot] = {static_cast<std::uint64_t>(add->id), add->criterion, add->service,
-                              add->destinations};
+                next[slot] = {static_cast<std::uint64_t>(add->id), add->criterion, add->destinations,
+                              add->service};
             } else if (const auto* const update = std::get_if<lib::TapUpdated>(&change)) {
                 const auto slot = static_cast<std::uint32_t>(update->slot);
-                REQUIRE(next[slot].id == static_cast<std::uint64_t>(update->id));
-                if (poison == slot) {
+                ensure(next[slot].id == static_cast<std::uint64_t>(update->id),
+                       "an update is of the slot's tap");
+                if (refusing || poison == slot) {
                     tasking().refused(lib::Refusal::no_memory, slot);
                     return true;
                 }
                 next[slot].service = update->service;
             } else if (const auto* const gone = std::get_if<lib::TapRemove>(&change)) {
                 auto& place = next[static_cast<std::uint32_t>(gone->slot)];
-                REQUIRE(place.id == static_cast<std::uint64_t>(gone->id));
+                ensure(place.id == static_cast<std::uint64_t>(gone->id), "a removal is of the slot's tap");
                 place = {};
             }
         }
         for (std::uint32_t slot = 0; slot < box_taps; ++slot) {
-            if (next[slot].id != taps_[slot].id) {
+            if (next[slot].id != taps_[slot].id && next[slot].id != 0) {
                 for (auto& counter : region_->taps(0)[slot].values) {
                     counter.store(0);
                 }
@@ -268,6 +295,9 @@ bool Box::take_batch(const lib::CommandBatch& batch) {
         }
         taps_ = std::move(next);
         ++commits;
+        if (unheard) {
+            return true;
+        }
         tasking().committed();
         tell_over();
         return true;
@@ -389,10 +419,6 @@ std::optional<lib::Criterion> Box::criterion(std::uint64_t tap) const {
     return slot ? std::optional{taps_[*slot].criterion} : std::nullopt;
 }
 
-std::vector<lib::TapDestination> Box::destinations(std::uint64_t tap) const {
-    return taps_[slot_of(tap).value()].destinations;
-}
-
 lib::TapService Box::service_of(std::uint64_t tap) const {
     return taps_[slot_of(tap).value()].service;
 }
@@ -402,6 +428,10 @@ void Box::lose(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes) {
     auto& counters = region_->taps(0)[slot_of(tap).value()];
     lib::add(counters[lib::TapCounter::copies_dropped], packets);
     lib::add(counters[lib::TapCounter::dropped_bytes], bytes);
+}
+
+std::vector<lib::TapDestination> Box::destinations_of(std::uint64_t tap) const {
+    return taps_[slot_of(tap).value()].destinations;
 }
 
 std::vector<std::uint64_t> Box::installed() const {

@@ -25,6 +25,9 @@ namespace flowtap::test {
 
 inline constexpr std::uint32_t box_taps = 64;
 
+/// What must hold of the double itself; throws, so that it also serves where there is no Catch.
+void ensure(bool holds, const char* what);
+
 /// Two sources "a" (account a, at most 4 criteria and 3 destinations) and "b" (accounts b and officer);
 /// routes to 192.0.2.0/24 and 2001:db8:f::/48; "known" is a configured destination of a's, "theirs" one of
 /// b's. A wire of ports "a" and "b"; interfaces "ge-0" (port a), "ge-7.3" (b, VLAN 700), "trunk" (a, any);
@@ -41,7 +44,9 @@ std::string add_message(std::uint64_t seq, std::initializer_list<std::string_vie
 
 class Box {
   public:
-    explicit Box(const lib::Config& config = box_config());
+    /// The key of each source is "key-" and its name. `config` must outlive the box.
+    /// `ids`: the Criteria-IDs are those of this number, the same in every run; unset: of chance.
+    explicit Box(const lib::Config& config = box_config(), std::optional<std::uint64_t> ids = std::nullopt);
 
     // Clients
 
@@ -59,6 +64,10 @@ class Box {
     bool apply();
     void settle();
     bool paused = false;
+    /// What it does is told to nobody: control is about to die.
+    bool unheard = false;
+    /// Refuses every addition and every new terms.
+    bool refusing = false;
     /// Refuses the next commit if it touches that slot.
     std::optional<std::uint32_t> poison;
     void dataplane_dies();
@@ -69,8 +78,9 @@ class Box {
     void count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes);
     /// As installed; nothing: it is not.
     std::optional<lib::Criterion> criterion(std::uint64_t tap) const;
-    std::vector<lib::TapDestination> destinations(std::uint64_t tap) const;
     lib::TapService service_of(std::uint64_t tap) const;
+    std::vector<lib::TapDestination> destinations_of(std::uint64_t tap) const;
+    bool is_up() const { return view_.has_value(); }
     /// The same, of which every copy is lost.
     void lose(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes);
     /// Taps that the dataplane has.
@@ -88,6 +98,8 @@ class Box {
 
     /// The control process dies and another takes up its registry.
     void control_restarts();
+    /// Both processes die, and with them the registry; both are started again.
+    void both_restart();
 
     std::size_t events(control::SecurityReason reason);
     /// Taps that ended since the last call.
@@ -116,8 +128,8 @@ class Box {
     struct Installed {
         std::uint64_t id = 0;  ///< 0: free
         lib::Criterion criterion{};
-        lib::TapService service{};
         std::vector<lib::TapDestination> destinations{};
+        lib::TapService service{};
         bool over = false;
     };
 

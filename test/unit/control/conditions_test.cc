@@ -128,7 +128,7 @@ TEST_CASE("X-MD-Intercept-Id: every destination gets the mirror header; of 4 byt
         const auto given = lib::dtcp::Name::md_intercept_id;
         CHECK(value_in_list(box, given) == value);
         box.control_restarts();
-        const auto destinations = box.destinations(id);
+        const auto destinations = box.destinations_of(id);
         REQUIRE(destinations.size() == 2);
         CHECK(destinations[0].shim == lib::Shim::jmirror);
         CHECK(destinations[1].shim == lib::Shim::jmirror);
@@ -147,7 +147,7 @@ TEST_CASE("X-MD-Intercept-Id: every destination gets the mirror header; of 4 byt
         CHECK(answer.find(fmt::format("\r\n{}\r\n", line)) != std::string::npos);
     }
     CHECK(box.installed().empty());
-    CHECK(box.destinations(add(box)).at(0).shim == lib::Shim::raw);
+    CHECK(box.destinations_of(add(box)).at(0).shim == lib::Shim::raw);
 }
 
 }  // namespace flowtap::test

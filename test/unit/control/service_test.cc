@@ -340,6 +340,22 @@ TEST_CASE("one DELETE waits for another session's DELETE of the same tap, and th
     CHECK(one(box.take(second)).code == 431);
 }
 
+TEST_CASE(
+    "a static tap that an earlier DELETE is removing is unknown to a later one, with Static or without") {
+    Box box;
+    const auto id = add(box);
+    const auto session = box.open();
+    box.paused = true;
+    box.send(session, remove("Criteria-ID: *") +
+                          message("DELETE DTCP/0.7",
+                                  {"Csource-ID: a", "Seq: 10", fmt::format("Criteria-ID: {}", id)}));
+    box.paused = false;
+    const auto responses = read(box.take(session));
+    REQUIRE(responses.size() == 2);
+    CHECK(responses[0].code == 200);
+    CHECK(responses[1].code == 431);
+}
+
 TEST_CASE("LIST gives each entry's parameters in Junos's order, with exact statistics") {
     Box box;
     const auto id = add(box);
