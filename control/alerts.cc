@@ -81,6 +81,14 @@ void Alerts::report_lost(const Tap& tap, const TapTotals& totals, Now now) {
     lost.bytes = totals.dropped_bytes;
 }
 
+/// Over the whole window: what a new tap has carried for a moment is no average over a limit.
+Bandwidth Alerts::load_of(const Tap& tap, const TapTotals& totals, Now now) const {
+    const auto average = tasking_.bandwidth(tap, totals, now);
+    const auto life = now.boot - std::min(now.boot, tap.added_boot);
+    const double part = std::min(static_cast<double>(life) / static_cast<double>(Meters::window), 1.0);
+    return static_cast<Bandwidth>(static_cast<double>(average) * part);
+}
+
 void Alerts::tick(Now now) {
     if (!tasking_.started()) {
         return;
@@ -95,8 +103,7 @@ void Alerts::tick(Now now) {
         report_lost(*tap, totals, now);
         for (std::size_t i = 0; i < limited_.size(); ++i) {
             if (name_of(*tap, *limited_[i].config) != nullptr) {
-                loads[i].push_back(
-                    {slot, tap->plan.priority, tap->added_boot, tasking_.bandwidth(*tap, totals, now)});
+                loads[i].push_back({slot, tap->plan.priority, tap->added_boot, load_of(*tap, totals, now)});
             }
         }
     }

@@ -59,6 +59,7 @@ class Alerts {
 
     /// The tap's own name of the destination; nullptr: it does not copy there.
     static const std::string* name_of(const Tap& tap, const lib::DestinationConfig& destination);
+    Bandwidth load_of(const Tap& tap, const TapTotals& totals, Now now) const;
     void report_lost(const Tap& tap, const TapTotals& totals, Now now);
     void judge(Limited& limited, const std::vector<LoadedTap>& taps, Now now);
     void warn(const Limited& limited, Bandwidth average, Now now);
