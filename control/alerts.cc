@@ -59,14 +59,24 @@ const std::string* Alerts::name_of(const Tap& tap, const lib::DestinationConfig&
     return nullptr;
 }
 
+void Alerts::begin() {
+    if (begun_ || !tasking_.started()) {
+        return;
+    }
+    begun_ = true;
+    for (std::uint32_t number = 0; number < tasking_.taps().slots(); ++number) {
+        if (const Tap* const tap = tasking_.taps().at(lib::TapSlot{number}); tap != nullptr) {
+            const auto& statistics = tap->statistics;
+            lost_[tap->slot] = {tap->id, statistics.before.copies_dropped + statistics.seen.copies_dropped,
+                                statistics.before.dropped_bytes + statistics.seen.dropped_bytes};
+        }
+    }
+}
+
 void Alerts::report_lost(const Tap& tap, const TapTotals& totals, Now now) {
     auto& lost = lost_[tap.slot];
     if (lost.id != tap.id) {
-        // What an earlier process has seen, it has told.
-        const auto& statistics = tap.statistics;
-        lost = looked_ ? Lost{tap.id}
-                       : Lost{tap.id, statistics.before.copies_dropped + statistics.seen.copies_dropped,
-                              statistics.before.dropped_bytes + statistics.seen.dropped_bytes};
+        lost = Lost{tap.id};
     }
     if (totals.copies_dropped <= lost.packets) {
         return;
@@ -93,6 +103,7 @@ void Alerts::tick(Now now) {
     if (!tasking_.started()) {
         return;
     }
+    begin();
     std::vector<std::vector<LoadedTap>> loads(limited_.size());
     for (const auto slot : tasking_.carrying()) {
         const Tap* const tap = tasking_.taps().at(slot);
@@ -107,7 +118,6 @@ void Alerts::tick(Now now) {
             }
         }
     }
-    looked_ = true;
     std::erase_if(lost_, [&](const auto& entry) {
         const Tap* const tap = tasking_.taps().at(entry.first);
         return tap == nullptr || tap->id != entry.second.id;

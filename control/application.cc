@@ -276,6 +276,7 @@ void Application::tick() {
         tick();
     });
     const auto now = Now::read();
+    alerts_.begin();
     tasking_.tick(now);
     service_.tick(now);
     link_.tick(now);
