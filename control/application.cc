@@ -285,6 +285,11 @@ void Application::tick() {
         if (const auto* const status = link_.status()) {
             load_.sample(*status);
         }
+        const auto ignored = service_.counters()[ServiceCounter::parameters_ignored];
+        if (ignored != ignored_logged_) {
+            spdlog::info("dtcp: {} unknown X- parameters ignored", ignored - ignored_logged_);
+            ignored_logged_ = ignored;
+        }
         if (events_silent_ != 0) {
             spdlog::warn("security: {} more events in this second", events_silent_);
         }
