@@ -74,7 +74,7 @@ std::vector<Bytes> packets(const Encapsulation& encapsulation, const Bytes& body
     return result;
 }
 
-TEST_CASE("an IPv4 header is what delivery.md asks for") {
+TEST_CASE("an IPv4 header is what delivery.md asks for", "[dtcp:7.cdest-ttl]") {
     const Encapsulation encapsulation = make_encapsulation(destination(lib::Family::ipv4));
     for (const std::size_t length : {0U, 1U, 20U, 1500U, 9216U, 65'507U}) {
         const Bytes body = body_of(length);
