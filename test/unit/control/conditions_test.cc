@@ -44,7 +44,8 @@ std::size_t copies(const std::vector<lib::Criterion>& criteria, std::uint8_t fro
 
 }  // namespace
 
-TEST_CASE("Input-Interface is where frames come in: the unit is the VLAN id, none is untagged", "[dtcp:7.input-interface][dtcp:7.interfaces]") {
+TEST_CASE("Input-Interface is where frames come in: the unit is the VLAN id, none is untagged",
+          "[dtcp:7.input-interface][dtcp:7.interfaces]") {
     Box box;
     CHECK(interfaces(box, "X-JTap-Input-Interface: a") == lib::InterfaceList{{port_a, 0}});
     CHECK(interfaces(box, "X-JTap-Input-Interface: a.0") == lib::InterfaceList{{port_a, 0}});
@@ -56,7 +57,8 @@ TEST_CASE("Input-Interface is where frames come in: the unit is the VLAN id, non
     CHECK(interfaces(box, "Protocol: 6").empty());
 }
 
-TEST_CASE("Output-Interface is what comes in at the wire's other port; a VRF and X-Interface-Id are both", "[dtcp:7.vrf][dtcp:7.output-interface][dtcp:7.interface-id]") {
+TEST_CASE("Output-Interface is what comes in at the wire's other port; a VRF and X-Interface-Id are both",
+          "[dtcp:7.vrf][dtcp:7.output-interface][dtcp:7.interface-id]") {
     Box box;
     CHECK(interfaces(box, "X-JTap-Output-Interface: a.9") == lib::InterfaceList{{port_b, 9}});
     CHECK(interfaces(box, "X-Interface-Id: ge-7.3") == lib::InterfaceList{{port_b, 700}, {port_a, 700}});
@@ -64,7 +66,8 @@ TEST_CASE("Output-Interface is what comes in at the wire's other port; a VRF and
           lib::InterfaceList{{port_a, 100}, {port_b, 100}, {port_b, 0}, {port_a, 0}});
 }
 
-TEST_CASE("a VRF or interface that is not configured, or on no wire, is 901 with the line", "[dtcp:7.unknown-place][dtcp:9.901]") {
+TEST_CASE("a VRF or interface that is not configured, or on no wire, is 901 with the line",
+          "[dtcp:7.unknown-place][dtcp:9.901]") {
     Box box;
     for (const auto line :
          {"X-JTap-VRF-Name: blue", "X-JTap-Input-Interface: a,zz", "X-JTap-Output-Interface: d",
@@ -93,7 +96,8 @@ TEST_CASE("Filter-Family ccc taps whole frames of the interfaces", "[dtcp:7.ccc]
     CHECK(criteria[0].interfaces == lib::InterfaceList{{port_a, lib::any_vlan}});
 }
 
-TEST_CASE("X-IP-Addr is one tap on both directions: each frame once, also from the address to itself", "[dtcp:7.ip-addr]") {
+TEST_CASE("X-IP-Addr is one tap on both directions: each frame once, also from the address to itself",
+          "[dtcp:7.ip-addr]") {
     Box box;
     const auto id = add(box, {"Source-Address: *", "X-IP-Addr: 10.0.0.7", "Protocol: 17"});
     const auto criteria = box.criteria(id);
@@ -134,7 +138,8 @@ TEST_CASE("X-IP-Addr with address lists: their rule and the trigger's hold toget
         [](int, int to) { return to >= 4; });
 }
 
-TEST_CASE("a tap with two slots lives and dies as one, over restarts too, and gives both slots back", "[dtcp:7.ip-addr]") {
+TEST_CASE("a tap with two slots lives and dies as one, over restarts too, and gives both slots back",
+          "[dtcp:7.ip-addr]") {
     Box box;
     const auto id =
         add(box, {"Source-Address: *", "X-IP-Addr: 10.0.0.7", "Flags: SendAsync", "Timeout-Total: 60"});
@@ -168,7 +173,8 @@ TEST_CASE("a tap with two slots that is refused leaves neither behind") {
     CHECK(box.installed().empty());
 }
 
-TEST_CASE("limits in packets and bytes over two slots could not be exact: 501 with the line", "[dtcp:7.ip-addr-limits]") {
+TEST_CASE("limits in packets and bytes over two slots could not be exact: 501 with the line",
+          "[dtcp:7.ip-addr-limits]") {
     Box box;
     const auto answer = box.ask(add_message(
         1, {"Source-Address: *", "X-IP-Addr: 10.0.0.7", "Flags: SendAsync", "Timeout-Packets: 5"}));

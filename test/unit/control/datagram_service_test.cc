@@ -86,7 +86,8 @@ class SharedUdpBox : public UdpBox {
 
 }  // namespace
 
-TEST_CASE_METHOD(UdpBox, "udp: one answer goes to where the request came from, from where it came to", "[udp][dtcp:1.udp-reply]") {
+TEST_CASE_METHOD(UdpBox, "udp: one answer goes to where the request came from, from where it came to",
+                 "[udp][dtcp:1.udp-reply]") {
     const auto all = ask_udp(noop(1));
     REQUIRE(all.size() == 1);
     CHECK(all[0].bytes.starts_with("DTCP/0.7 200 OK\r\nSEQ: 1\r\n"));
@@ -98,7 +99,8 @@ TEST_CASE_METHOD(UdpBox, "udp: one answer goes to where the request came from, f
     CHECK(service().sessions() == 0);
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: nothing is acted on or answered before its number is on the medium", "[udp][dtcp:1.udp-seq-durable]") {
+TEST_CASE_METHOD(UdpBox, "udp: nothing is acted on or answered before its number is on the medium",
+                 "[udp][dtcp:1.udp-seq-durable]") {
     give(add_message(1));
     CHECK(answers().empty());
     CHECK(installed().empty());
@@ -115,7 +117,8 @@ TEST_CASE_METHOD(UdpBox, "udp: nothing is acted on or answered before its number
     CHECK(ask_udp(add_message(3)).size() == 1);
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: what is not authentic, or from a source that may not, is never answered", "[udp][dtcp:1.udp-off][dtcp:3.silent-signature][dtcp:3.seq-authentic-only]") {
+TEST_CASE_METHOD(UdpBox, "udp: what is not authentic, or from a source that may not, is never answered",
+                 "[udp][dtcp:1.udp-off][dtcp:3.silent-signature][dtcp:3.seq-authentic-only]") {
     CHECK(ask_udp(noop(1, "nobody", "key-a")).empty());
     CHECK(ask_udp(noop(1, "a", "wrong")).empty());
     CHECK(ask_udp("NOOP DTCP/0.7\r\nCsource-ID: a\r\nSeq: 1\r\n\r\n").empty());
@@ -133,7 +136,8 @@ TEST_CASE_METHOD(UdpBox, "udp: what is not authentic, or from a source that may 
 }
 
 TEST_CASE_METHOD(
-    UdpBox, "udp: a number seen before or outside the window is never answered", "[udp][dtcp:1.udp-seq-enforced][dtcp:3.silent-sequence][dtcp:3.seq-step][dtcp:3.seq-behind]") {
+    UdpBox, "udp: a number seen before or outside the window is never answered",
+    "[udp][dtcp:1.udp-seq-enforced][dtcp:3.silent-sequence][dtcp:3.seq-step][dtcp:3.seq-behind]") {
     CHECK(ask_udp(noop(1000)).size() == 1);
     CHECK(ask_udp(noop(1000)).empty());
     CHECK(ask_udp(noop(1257)).empty());
@@ -162,14 +166,16 @@ TEST_CASE_METHOD(UdpBox, "udp: a message twice in one moment is acted on once", 
     CHECK(installed().size() == 1);
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: a second message in a datagram is not looked at", "[udp][dtcp:1.udp-one-message]") {
+TEST_CASE_METHOD(UdpBox, "udp: a second message in a datagram is not looked at",
+                 "[udp][dtcp:1.udp-one-message]") {
     const auto all = ask_udp(noop(1) + add_message(2));
     CHECK(all.size() == 1);
     CHECK(installed().empty());
     CHECK(ask_udp(noop(2)).size() == 1);
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: an authentic message that is wrong is answered, and its number is used up", "[udp]") {
+TEST_CASE_METHOD(UdpBox, "udp: an authentic message that is wrong is answered, and its number is used up",
+                 "[udp]") {
     const auto bad = message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1", "no parameter"});
     const auto all = ask_udp(bad);
     REQUIRE(all.size() == 1);
@@ -186,7 +192,8 @@ TEST_CASE_METHOD(UdpBox, "udp: numbers that pass zero are told", "[udp][dtcp:3.s
     CHECK(counter(ServiceCounter::sequence_rollovers) == 1);
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: an answer that waits for the dataplane goes to its own asker", "[udp][dtcp:1.udp-identity][dtcp:1.udp-reply]") {
+TEST_CASE_METHOD(UdpBox, "udp: an answer that waits for the dataplane goes to its own asker",
+                 "[udp][dtcp:1.udp-identity][dtcp:1.udp-reply]") {
     paused = true;
     give(add_message(1), "203.0.113.1", 1111);
     give(add_message(2), "203.0.113.2", 2222);
@@ -201,7 +208,8 @@ TEST_CASE_METHOD(UdpBox, "udp: an answer that waits for the dataplane goes to it
     }
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: a LIST is split into messages of at most 1,400 bytes, each whole and signed", "[udp][dtcp:8.udp-size][dtcp:8.udp-whole]") {
+TEST_CASE_METHOD(UdpBox, "udp: a LIST is split into messages of at most 1,400 bytes, each whole and signed",
+                 "[udp][dtcp:8.udp-size][dtcp:8.udp-whole]") {
     for (std::uint64_t seq = 1; seq <= 4; ++seq) {
         REQUIRE(ask_udp(add_message(seq, {"Dest-Port: 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20"}))
                     .size() == 1);
@@ -239,7 +247,8 @@ TEST_CASE_METHOD(UdpBox, "udp: what is on its way is bounded", "[udp]") {
     CHECK(udp.wants_input());
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: a datagram speaks for the source that has signed it, and no other", "[udp][dtcp:1.udp-identity]") {
+TEST_CASE_METHOD(UdpBox, "udp: a datagram speaks for the source that has signed it, and no other",
+                 "[udp][dtcp:1.udp-identity]") {
     // The account "a" may not speak as b, and there is no account here at all.
     const auto id = service().open_datagram({"udp", {}, control::SourceIndex{1}}, noop(1), now);
     CHECK(service().output(id).empty());

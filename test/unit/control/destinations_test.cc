@@ -22,7 +22,8 @@ std::array<std::uint8_t, 4> ipv4(const std::array<std::uint8_t, 16>& bytes) {
 
 }  // namespace
 
-TEST_CASE("a configured destination brings its addresses, ports and TTL; what the ADD says comes before", "[dtcp:7.cdest-configured]") {
+TEST_CASE("a configured destination brings its addresses, ports and TTL; what the ADD says comes before",
+          "[dtcp:7.cdest-configured]") {
     auto config = box_config();
     config.destinations[0].ttl = 33;
     Box box{config};
@@ -52,7 +53,8 @@ TEST_CASE("a configured destination brings its addresses, ports and TTL; what th
     CHECK(all.ttl == 3);
 }
 
-TEST_CASE("each of the four parameters of a destination that is not configured is needed: 901", "[dtcp:7.cdest-needed][dtcp:9.901]") {
+TEST_CASE("each of the four parameters of a destination that is not configured is needed: 901",
+          "[dtcp:7.cdest-needed][dtcp:9.901]") {
     Box box;
     const std::array<std::string_view, 4> all{
         "X-JTap-Cdest-Dest-Address: 192.0.2.1", "X-JTap-Cdest-Dest-Port: 5000",

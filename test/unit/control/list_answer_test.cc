@@ -20,7 +20,8 @@ std::vector<std::string> names_of(const std::vector<lib::dtcp::ResponseField>& f
 
 }  // namespace
 
-TEST_CASE("LIST is of the moment of the request: no change and no packet after it is in the answer", "[dtcp:8.snapshot]") {
+TEST_CASE("LIST is of the moment of the request: no change and no packet after it is in the answer",
+          "[dtcp:8.snapshot]") {
     Box box;
     const auto first = add(box);
     const auto second = add(box, {"Flags: SendAsync", "Timeout-Total: 60"});
@@ -78,7 +79,8 @@ TEST_CASE("an entry says who made it, from where, and when it was added", "[dtcp
     CHECK(added != lib::dtcp::to_string(box.now.timestamp()));
 }
 
-TEST_CASE("an entry says what was given, all of it, in Junos's order whatever the ADD's", "[dtcp:8.criteria][dtcp:8.order]") {
+TEST_CASE("an entry says what was given, all of it, in Junos's order whatever the ADD's",
+          "[dtcp:8.criteria][dtcp:8.order]") {
     Box box;
     const std::vector<std::string_view> given{"X-IP-Addr: 10.0.0.7",
                                               "X-JTap-IP-Version: ipv4",

@@ -71,7 +71,8 @@ SequenceVerdict take(SequenceStore& store, std::uint64_t number) {
 
 }  // namespace
 
-TEST_CASE_METHOD(Records, "sequence store: a key is refused until it is recorded, and is new only once", "[sequence]") {
+TEST_CASE_METHOD(Records, "sequence store: a key is refused until it is recorded, and is new only once",
+                 "[sequence]") {
     auto store = open();
     CHECK(store.record(source_a) == SequenceRecord::none);
     CHECK(store.record_new() == 1);  // b may not use UDP
@@ -94,7 +95,8 @@ TEST_CASE_METHOD(Records, "sequence store: another key is another record", "[seq
     CHECK(back.accept(source_a, 7) == SequenceVerdict::seen);
 }
 
-TEST_CASE_METHOD(Records, "sequence store: every number that was written is seen by the next process", "[sequence][dtcp:1.udp-seq-durable]") {
+TEST_CASE_METHOD(Records, "sequence store: every number that was written is seen by the next process",
+                 "[sequence][dtcp:1.udp-seq-durable]") {
     std::uint64_t number = 100;
     {
         auto store = recorded();
@@ -132,7 +134,8 @@ TEST_CASE_METHOD(Records, "sequence store: a write that failed is made good by t
     CHECK(open().accept(source_a, 2) == SequenceVerdict::seen);
 }
 
-TEST_CASE_METHOD(Records, "sequence store: a write that broke off takes nothing back and lets nothing in", "[sequence]") {
+TEST_CASE_METHOD(Records, "sequence store: a write that broke off takes nothing back and lets nothing in",
+                 "[sequence]") {
     auto store = recorded();
     CHECK(take(store, 1) == SequenceVerdict::accepted);
     CHECK(take(store, 2) == SequenceVerdict::accepted);
@@ -154,7 +157,8 @@ TEST_CASE_METHOD(Records, "sequence store: a write that broke off takes nothing 
     CHECK(next.accept(source_a, 3) == SequenceVerdict::accepted);
 }
 
-TEST_CASE_METHOD(Records, "sequence store: the operator's reset forgets, durably", "[sequence][dtcp:3.seq-reset]") {
+TEST_CASE_METHOD(Records, "sequence store: the operator's reset forgets, durably",
+                 "[sequence][dtcp:3.seq-reset]") {
     auto store = recorded();
     CHECK(take(store, 1'000'000) == SequenceVerdict::accepted);
     CHECK(store.accept(source_a, 1) == SequenceVerdict::too_old);
@@ -166,7 +170,8 @@ TEST_CASE_METHOD(Records, "sequence store: the operator's reset forgets, durably
     CHECK(next.accept(source_a, 501) == SequenceVerdict::accepted);
 }
 
-TEST_CASE_METHOD(Records, "sequence store: what a killed process has acted on is never accepted again", "[sequence][dtcp:1.udp-seq-durable]") {
+TEST_CASE_METHOD(Records, "sequence store: what a killed process has acted on is never accepted again",
+                 "[sequence][dtcp:1.udp-seq-durable]") {
     static_cast<void>(recorded());
     std::uint64_t last = 0;
     std::set<std::uint64_t> acted;

@@ -19,7 +19,8 @@ using Catch::Contains;
 
 }  // namespace
 
-TEST_CASE_METHOD(ConfigFolder, "config: an unknown key is named with its place, the nearest key and all keys", "[config]") {
+TEST_CASE_METHOD(ConfigFolder, "config: an unknown key is named with its place, the nearest key and all keys",
+                 "[config]") {
     CHECK(error("max-taps", "max-tap") ==
           "3:1: unknown key \"max-tap\" in [dataplane] (did you mean \"max-taps\"?): allowed are workers, "
           "manager, "
@@ -40,7 +41,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: an unknown key is named with its place, 
                  "ssh, udp"));
 }
 
-TEST_CASE_METHOD(ConfigFolder, "config: notification peers, limits and UDP addresses that cannot be right", "[config]") {
+TEST_CASE_METHOD(ConfigFolder, "config: notification peers, limits and UDP addresses that cannot be right",
+                 "[config]") {
     for (const std::string_view bad :
          {"192.0.2.9", "192.0.2.9:", "192.0.2.9:0", "192.0.2.9:65536", "[192.0.2.9]:1", "2001:db8::9:1",
           "[2001:db8::9]", "[2001:db8::9]:x", "host:1", ":1"}) {
@@ -111,7 +113,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: a wrong value is shown with what would b
     }
 }
 
-TEST_CASE_METHOD(ConfigFolder, "config: limits of the SSH service are 1 to 250", "[config][dtcp:1.limits-range]") {
+TEST_CASE_METHOD(ConfigFolder, "config: limits of the SSH service are 1 to 250",
+                 "[config][dtcp:1.limits-range]") {
     for (const std::string key : {"connection-limit", "rate-limit"}) {
         for (const std::string number : {"0", "251"}) {
             CHECK_THAT(error("access =", key + " = " + number + "\naccess ="),
@@ -123,7 +126,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: limits of the SSH service are 1 to 250",
     }
 }
 
-TEST_CASE_METHOD(ConfigFolder, "config: what is missing is named, with the place where it belongs", "[config]") {
+TEST_CASE_METHOD(ConfigFolder, "config: what is missing is named, with the place where it belongs",
+                 "[config]") {
     CHECK(error("workers = [0]\n", "") ==
           "1:1: [dataplane] lacks \"workers\": a list of 1 to 64 items, each a number, 0 to 1023");
     CHECK_THAT(error("device = \"0000:03:00.1\"\n", ""),
@@ -314,7 +318,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: what is no TOML, or no file, is said so"
     CHECK_THAT(all_of(load_config(file).error()), Contains("larger than"));
 }
 
-TEST_CASE_METHOD(ConfigFolder, "config: a character that no name can have is refused where it stands", "[config]") {
+TEST_CASE_METHOD(ConfigFolder, "config: a character that no name can have is refused where it stands",
+                 "[config]") {
     CHECK(error("\"edge0\"", "\"\xc3\xa9\"") ==
           "16:9: the byte 0xc3 is not allowed here: printable ASCII is, and any UTF-8 text in comments");
     CHECK_THAT(error("max-taps", std::string("max\0taps", 8)),

@@ -96,7 +96,8 @@ std::vector<Bytes> every_kind() {
     return frames;
 }
 
-TEST_CASE("ports of every protocol that has them are read, over both families", "[parser][dtcp:6.port-protocols]") {
+TEST_CASE("ports of every protocol that has them are read, over both families",
+          "[parser][dtcp:6.port-protocols]") {
     struct Kind {
         std::uint16_t protocol;
         Packet& (Packet::*add)(PortFields);
@@ -133,7 +134,8 @@ TEST_CASE("ports of every protocol that has them are read, over both families", 
     }
 }
 
-TEST_CASE("ICMP and ICMPv6 give type and code, and no ports", "[parser][dtcp:6.ports-only-there][dtcp:6.icmp-protocols]") {
+TEST_CASE("ICMP and ICMPv6 give type and code, and no ports",
+          "[parser][dtcp:6.ports-only-there][dtcp:6.icmp-protocols]") {
     const Headers four = parse(Packet().ipv4().icmp({.type = 3, .code = 13}).frame());
     CHECK(four.verdict == Verdict::ok);
     CHECK(four.flags == flag::icmp);

@@ -62,7 +62,8 @@ Bytes untagged() {
     return Packet().ipv4({.source = "10.0.0.7"}).udp().frame(60);
 }
 
-TEST_CASE_METHOD(Table, "a tap matches at its interfaces only, with and without an address", "[interface][dtcp:7.input-interface]") {
+TEST_CASE_METHOD(Table, "a tap matches at its interfaces only, with and without an address",
+                 "[interface][dtcp:7.input-interface]") {
     add(0, with_source(at({{1, 100}}), "10.0.0.7"));
     add(1, at({{1, 100}}));
     add(2, at({{1, 0}}));
@@ -94,7 +95,8 @@ TEST_CASE_METHOD(Table, "a tap that names a port, and VLANs of it, is found once
     CHECK(slots(tagged(5).ipv4().udp().frame(60), 2) == Slots{1});
 }
 
-TEST_CASE_METHOD(Table, "a tap of whole frames matches every frame of its interface, IP or not", "[interface]") {
+TEST_CASE_METHOD(Table, "a tap of whole frames matches every frame of its interface, IP or not",
+                 "[interface]") {
     add(0, at({{1, 0}}, true));
     add(1, at({{1, 9}}, true));
     add(2, at({{1, lib::any_vlan}}, true));
@@ -151,7 +153,8 @@ TEST_CASE_METHOD(Table, "taps on interfaces come and go as others do", "[interfa
     CHECK(slots(tagged(17).ipv4().udp().frame(60), 1) == Slots{0});
 }
 
-TEST_CASE("a port's lists that cannot be had refuse its first tap, and all memory comes back", "[interface]") {
+TEST_CASE("a port's lists that cannot be had refuse its first tap, and all memory comes back",
+          "[interface]") {
     CountingResource memory;
     {
         Quiescence quiescence(1);

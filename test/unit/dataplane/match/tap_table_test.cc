@@ -157,7 +157,8 @@ TEST_CASE("a criterion of the most terms is exact", "[table]") {
     }
 }
 
-TEST_CASE("a later fragment matches on addresses and protocol, but no criterion that names ports", "[table][dtcp:6.ports-only-there]") {
+TEST_CASE("a later fragment matches on addresses and protocol, but no criterion that names ports",
+          "[table][dtcp:6.ports-only-there]") {
     Quiescence quiescence(1);
     TapTable table(quiescence, {.max_taps = 8});
     Asker ask(table);

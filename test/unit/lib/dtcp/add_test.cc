@@ -52,7 +52,8 @@ TEST_CASE("5: Priority is 1..255, default 1", "[dtcp][dtcp:5.add-priority][dtcp:
     }
 }
 
-TEST_CASE("5: Action is Copy, Redirect or Block, default Copy; another is 501 with its line", "[dtcp][dtcp:5.add-action][dtcp:9.501-value]") {
+TEST_CASE("5: Action is Copy, Redirect or Block, default Copy; another is 501 with its line",
+          "[dtcp][dtcp:5.add-action][dtcp:9.501-value]") {
     CHECK(add({})->action == dtcp::Action::copy);
     CHECK(add({})->action_line.empty());
     CHECK(add({"Action: COPY"})->action == dtcp::Action::copy);
@@ -63,7 +64,8 @@ TEST_CASE("5: Action is Copy, Redirect or Block, default Copy; another is 501 wi
     CHECK(fails_with(add({"Action:"}), Code::not_implemented, "Action:"));
 }
 
-TEST_CASE("5: Flags of ADD are Static and SendAsync regardless of case; another is 501 with its line", "[dtcp][dtcp:5.add-flags][dtcp:9.501-value]") {
+TEST_CASE("5: Flags of ADD are Static and SendAsync regardless of case; another is 501 with its line",
+          "[dtcp][dtcp:5.add-flags][dtcp:9.501-value]") {
     const auto both = bare_add({"Cdest-ID: a", "Flags: STATIC , sendasync"});
     REQUIRE(both);
     CHECK(both->is_static);
@@ -76,7 +78,8 @@ TEST_CASE("5: Flags of ADD are Static and SendAsync regardless of case; another 
     CHECK(fails_with(bare_add({"Cdest-ID: a", "Flags:"}), Code::bad_request, "Flags:"));
 }
 
-TEST_CASE("6: at least one timeout that is not zero, or Static; otherwise 433", "[dtcp][dtcp:6.timeout-needed][dtcp:9.433]") {
+TEST_CASE("6: at least one timeout that is not zero, or Static; otherwise 433",
+          "[dtcp][dtcp:6.timeout-needed][dtcp:9.433]") {
     CHECK(fails_with(bare_add({"Cdest-ID: a"}), Code::improper_timeout, ""));
     CHECK(fails_with(bare_add({"Cdest-ID: a", "Timeout-Bytes: 0", "Timeout-Idle: 0"}), Code::improper_timeout,
                      "Timeout-Idle: 0"));
@@ -89,7 +92,8 @@ TEST_CASE("6: at least one timeout that is not zero, or Static; otherwise 433", 
 }
 
 TEST_CASE(
-    "6: Timeout-Idle and Timeout-Total are 0..86400 s, packets and bytes 64 bit; else 433 with the line", "[dtcp][dtcp:6.timeout-range]") {
+    "6: Timeout-Idle and Timeout-Total are 0..86400 s, packets and bytes 64 bit; else 433 with the line",
+    "[dtcp][dtcp:6.timeout-range]") {
     const auto most =
         bare_add({"Cdest-ID: a", "Timeout-Idle: 86400", "Timeout-Total: 86400",
                   "Timeout-Packets: 18446744073709551615", "Timeout-Bytes: 18446744073709551615"});
@@ -110,7 +114,8 @@ TEST_CASE("6: with Static all timeouts are ignored", "[dtcp][dtcp:6.static]") {
     CHECK(ignored->given.find("TIMEOUT") == std::string::npos);
 }
 
-TEST_CASE("6: the filter of an ADD is its criterion, and a bad one refuses the ADD", "[dtcp][dtcp:5.add-filter][dtcp:9.432]") {
+TEST_CASE("6: the filter of an ADD is its criterion, and a bad one refuses the ADD",
+          "[dtcp][dtcp:5.add-filter][dtcp:9.432]") {
     const auto good = add({"Source-Address: 10.0.0.1", "Dest-Port: 53,80", "Protocol: 17"});
     REQUIRE(good);
     CHECK(good->criterion.source_address.size() == 1);
@@ -118,7 +123,8 @@ TEST_CASE("6: the filter of an ADD is its criterion, and a bad one refuses the A
     CHECK(fails_with(add({"Dest-Port: 99999"}), Code::improper_filter, "Dest-Port: 99999"));
 }
 
-TEST_CASE("8: what LIST repeats is what was given, in our spelling and Junos's order", "[dtcp][dtcp:2.any-order][dtcp:2.upper-case][dtcp:8.criteria][dtcp:8.order]") {
+TEST_CASE("8: what LIST repeats is what was given, in our spelling and Junos's order",
+          "[dtcp][dtcp:2.any-order][dtcp:2.upper-case][dtcp:8.criteria][dtcp:8.order]") {
     const auto given =
         bare_add({"X-MD-Intercept-Id: 0x0123456789abcdef", "flags:  sendasync", "x-jtap-cdest-ttl: 64",
                   "X-JTap-Cdest-Source-Port: 1000", "X-JTap-Cdest-Source-Address: 10.9.9.9",

@@ -41,7 +41,8 @@ const std::string draft_add =
           " \r\n");
 constexpr std::string_view draft_digest = "28eb606458ba46160d7a59da48763020f5aef9f5";
 
-TEST_CASE("3: the ADD of the draft's section 7.1 verifies with its trailing spaces", "[dtcp][dtcp:3.vector-draft]") {
+TEST_CASE("3: the ADD of the draft's section 7.1 verifies with its trailing spaces",
+          "[dtcp][dtcp:3.vector-draft]") {
     auto key = hmac("secret");
     CHECK(key.hex(draft_add) == draft_digest);
     const std::string raw = draft_add + "Authentication-Info: " + std::string{draft_digest} + " \r\n \r\n";
@@ -120,14 +121,16 @@ TEST_CASE("3: one key serves many messages, each as if it were the first", "[dtc
     CHECK(moved.hex("what do ya want for nothing?") == "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
 }
 
-TEST_CASE("3: the raw bytes are hashed: LF line ends, white space and case as they came", "[dtcp][dtcp:3.hmac-raw-bytes]") {
+TEST_CASE("3: the raw bytes are hashed: LF line ends, white space and case as they came",
+          "[dtcp][dtcp:3.hmac-raw-bytes]") {
     auto key = hmac("secret");
     std::string raw = "NOOP  DTCP/0.7\nCSOURCE-id :  a \t\nseq:1\r\n";
     raw += "authentication-INFO:  " + key.hex(raw) + "\n\n";
     CHECK(key.verify(parse_request(raw)));
 }
 
-TEST_CASE("3: no changed byte before Authentication-Info and no changed digit of it verifies", "[dtcp][dtcp:3.hmac-extent]") {
+TEST_CASE("3: no changed byte before Authentication-Info and no changed digit of it verifies",
+          "[dtcp][dtcp:3.hmac-extent]") {
     auto key = hmac("secret");
     std::string raw = lines({"NOOP DTCP/0.7", "Csource-ID: a", "Seq: 1"});
     const std::size_t signed_size = raw.size();
@@ -146,7 +149,8 @@ TEST_CASE("3: no changed byte before Authentication-Info and no changed digit of
     }
 }
 
-TEST_CASE("3: another key, an upper-case, short, long or missing digest does not verify", "[dtcp][dtcp:3.hmac-form]") {
+TEST_CASE("3: another key, an upper-case, short, long or missing digest does not verify",
+          "[dtcp][dtcp:3.hmac-form]") {
     auto key = hmac("secret");
     const std::string head = lines({"NOOP DTCP/0.7", "Csource-ID: a", "Seq: 1"});
     const std::string digest = key.hex(head);
@@ -168,7 +172,8 @@ TEST_CASE("3: another key, an upper-case, short, long or missing digest does not
     CHECK_FALSE(verifies("\r\n"));
 }
 
-TEST_CASE("3: digests are compared in constant time, whole, wherever they differ", "[dtcp][dtcp:3.hmac-constant-time]") {
+TEST_CASE("3: digests are compared in constant time, whole, wherever they differ",
+          "[dtcp][dtcp:3.hmac-constant-time]") {
     auto key = hmac("secret");
     const std::string digest = key.hex("message");
     for (std::size_t wrong = 0; wrong <= digest.size(); ++wrong) {
@@ -188,7 +193,8 @@ TEST_CASE("3: an empty key is refused", "[dtcp]") {
     CHECK_FALSE(dtcp::Hmac::create({&beyond, 0}));
 }
 
-TEST_CASE("3: sign() appends the AUTHENTICATION-INFO line and the empty line", "[dtcp][dtcp:3.vectors-juniper]") {
+TEST_CASE("3: sign() appends the AUTHENTICATION-INFO line and the empty line",
+          "[dtcp][dtcp:3.vectors-juniper]") {
     auto key = hmac("Juniper");
     std::string message =
         lines({"DTCP/0.7 200 OK", "SEQ: 7", "CRITERIA-ID: 2", "TIMESTAMP: 2011-02-13 15:56:49.609"});

@@ -58,7 +58,8 @@ TEST_CASE("dialect: two destinations, one source, IPv6, eight interfaces", "[dtc
     CHECK(add->criterion.family == lib::Family::ipv6);
 }
 
-TEST_CASE("dialect: X-Jtap-Filter-Family: ccc beside Protocol: *", "[dtcp][dtcp:2.dialect][dtcp:7.ccc-no-filter]") {
+TEST_CASE("dialect: X-Jtap-Filter-Family: ccc beside Protocol: *",
+          "[dtcp][dtcp:2.dialect][dtcp:7.ccc-no-filter]") {
     const std::string raw =
         client_message({"ADD DTCP/0.8", "Csource-ID: ftap1", "Cdest-ID: cd1", "Protocol: *", "Priority: 2",
                         "X-JTap-Output-Interface: xe-0/0/0", "X-Jtap-Filter-Family: ccc",
@@ -69,7 +70,8 @@ TEST_CASE("dialect: X-Jtap-Filter-Family: ccc beside Protocol: *", "[dtcp][dtcp:
 }
 
 TEST_CASE(
-    "dialect: a subscriber trigger with parameters of other systems and a 4-byte or padded intercept id", "[dtcp][dtcp:2.unknown-x][dtcp:7.intercept-id-form]") {
+    "dialect: a subscriber trigger with parameters of other systems and a 4-byte or padded intercept id",
+    "[dtcp][dtcp:2.unknown-x][dtcp:7.intercept-id-form]") {
     const std::string raw = client_message(
         {"ADD DTCP/0.7", "Csource-ID: LI-user", "Cdest-ID: md1", "Priority: 2",
          "X-Interface-Id: demux0.1073741825", "X-Logical-System: default", "X-Router-Instance: default",
@@ -85,7 +87,8 @@ TEST_CASE(
           dtcp::InterceptId{0x1122334455667788, false});
 }
 
-TEST_CASE("dialect: CDest-ID, two spaces after the colon, LF line ends, every message with Seq: 1", "[dtcp][dtcp:2.dialect]") {
+TEST_CASE("dialect: CDest-ID, two spaces after the colon, LF line ends, every message with Seq: 1",
+          "[dtcp][dtcp:2.dialect]") {
     auto key = hmac("Juniper");
     const std::string stream =
         client_message({"LIST DTCP/0.7", "Csource-ID: ftap1", "Flags:  BOTH"}) +

@@ -30,7 +30,8 @@ TEST_CASE("2: a backslash with anything else after it is no escape", "[dtcp][dtc
     }
 }
 
-TEST_CASE("escape: what is written is read as the same bytes, and stays inside its line and list", "[dtcp][dtcp:2.escape-no-delimiter]") {
+TEST_CASE("escape: what is written is read as the same bytes, and stays inside its line and list",
+          "[dtcp][dtcp:2.escape-no-delimiter]") {
     std::mt19937 random{2};
     std::uniform_int_distribution<int> length{0, 24};
     std::uniform_int_distribution<int> byte{0, 255};

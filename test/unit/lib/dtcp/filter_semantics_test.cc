@@ -272,7 +272,8 @@ class Generator {
 };
 
 TEST_CASE(
-    "6: a compiled filter matches exactly what the lists say, over random filters and packets", "[dtcp][dtcp:6.elements][dtcp:6.address-forms][dtcp:6.number-forms][dtcp:6.lists][dtcp:6.list-meaning]") {
+    "6: a compiled filter matches exactly what the lists say, over random filters and packets",
+    "[dtcp][dtcp:6.elements][dtcp:6.address-forms][dtcp:6.number-forms][dtcp:6.lists][dtcp:6.list-meaning]") {
     Generator generator{3};
     int contradictory = 0;
     int hits = 0;

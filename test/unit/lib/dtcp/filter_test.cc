@@ -163,7 +163,8 @@ TEST_CASE("6: a reversed range is 432", "[dtcp][dtcp:6.reversed-432]") {
     refused("Source-Address: ::2-::1");
 }
 
-TEST_CASE("6: a prefix with host bits set is 432: it would tap more than the address that was written", "[dtcp]") {
+TEST_CASE("6: a prefix with host bits set is 432: it would tap more than the address that was written",
+          "[dtcp]") {
     refused("Source-Address: 10.0.0.1/8");
     refused("Source-Address: 2001:db8::1/64");
 }
@@ -177,7 +178,8 @@ TEST_CASE("6: IPv4 and IPv6 are never mixed in one criterion", "[dtcp][dtcp:6.on
     CHECK(compiled({"Source-Address: *", "Dest-Address: ::1"}) == "ipv6 dest-address=::1");
 }
 
-TEST_CASE("7: X-JTap-IP-Version: ipv6 makes the filter IPv6; addresses have to agree", "[dtcp][dtcp:7.ip-version]") {
+TEST_CASE("7: X-JTap-IP-Version: ipv6 makes the filter IPv6; addresses have to agree",
+          "[dtcp][dtcp:7.ip-version]") {
     CHECK(compiled({"X-JTap-IP-Version: ipv6", "Protocol: 58"}) == "ipv6 protocol=58");
     CHECK(compiled({"X-JTap-IP-Version: IPv6", "Source-Address: *"}) == "ipv6");
     CHECK(compiled({"X-JTap-IP-Version: ipv4", "Source-Address: 10.0.0.1"}) ==
@@ -208,7 +210,8 @@ TEST_CASE("4: 0.5 and 0.6 have no IPv6", "[dtcp][dtcp:4.no-ipv6]") {
     CHECK(filter({"Source-Address: ::1"}, "0.7"));
 }
 
-TEST_CASE("6: ports together with a protocol list that excludes every port protocol are 432", "[dtcp][dtcp:6.port-protocols][dtcp:6.ports-432]") {
+TEST_CASE("6: ports together with a protocol list that excludes every port protocol are 432",
+          "[dtcp][dtcp:6.port-protocols][dtcp:6.ports-432]") {
     for (const std::string_view protocols :
          {"Protocol: 1", "Protocol: 50,51", "Protocol: !6,!17,!33,!132,!136", "Protocol: 34-131",
           "Protocol: !*"}) {
@@ -225,7 +228,8 @@ TEST_CASE("6: ports together with a protocol list that excludes every port proto
     CHECK(filter({"Dest-Port: 53"}));
 }
 
-TEST_CASE("6: ICMP type or code with a protocol list that excludes ICMP, or with ports, is 432", "[dtcp][dtcp:6.icmp-protocols]") {
+TEST_CASE("6: ICMP type or code with a protocol list that excludes ICMP, or with ports, is 432",
+          "[dtcp][dtcp:6.icmp-protocols]") {
     CHECK(fails_with(filter({"Protocol: 6", "ICMP-Type: 8"}), Code::improper_filter, "ICMP-Type: 8"));
     CHECK(fails_with(filter({"Protocol: !1,!58", "ICMP-Code: 0"}), Code::improper_filter, "ICMP-Code: 0"));
     CHECK(fails_with(filter({"Dest-Port: 53", "ICMP-Code: 0"}), Code::improper_filter, "ICMP-Code: 0"));
@@ -251,7 +255,8 @@ TEST_CASE("6: 1,024 terms a criterion are taken, one more is 432", "[dtcp][dtcp:
     CHECK(fails_with(filter({"Dest-Address: 10.0.0.1,10.0.0.2", most}), Code::improper_filter, most));
 }
 
-TEST_CASE("6: too many terms are refused before anything but the answer's line is allocated", "[dtcp][as-shipped][dtcp:6.bounded]") {
+TEST_CASE("6: too many terms are refused before anything but the answer's line is allocated",
+          "[dtcp][as-shipped][dtcp:6.bounded]") {
     const std::string line = entries(30'000);
     const std::string raw = "ADD DTCP/0.8\r\n" + whole({line});
     const auto request = dtcp::parse_request(raw);

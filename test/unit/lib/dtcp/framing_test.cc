@@ -50,7 +50,8 @@ std::vector<std::string> bytewise(std::string_view stream) {
 
 using Messages = std::vector<std::string>;
 
-TEST_CASE("2: a message ends with an empty line, which is part of it", "[dtcp][dtcp:1.ssh-framing][dtcp:2.empty-line]") {
+TEST_CASE("2: a message ends with an empty line, which is part of it",
+          "[dtcp][dtcp:1.ssh-framing][dtcp:2.empty-line]") {
     CHECK(split({"A\r\nB\r\n\r\nC\r\n\r\n"}) == Messages{"A\r\nB\r\n\r\n", "C\r\n\r\n"});
     CHECK(split({"A\r\nB\r\n"}).empty());
 }
@@ -60,7 +61,8 @@ TEST_CASE("2: a bare LF is accepted as a line end", "[dtcp][dtcp:2.line-end]") {
     CHECK(split({"A\nB\r\n\nC\n\r\n"}) == Messages{"A\nB\r\n\n", "C\n\r\n"});
 }
 
-TEST_CASE("2: white space before a line end is ignored: a line of white space is empty", "[dtcp][dtcp:2.trailing-space]") {
+TEST_CASE("2: white space before a line end is ignored: a line of white space is empty",
+          "[dtcp][dtcp:2.trailing-space]") {
     CHECK(split({"A \r\n \t\r\nB\r\n\r\n"}) == Messages{"A \r\n \t\r\n", "B\r\n\r\n"});
 }
 
@@ -106,7 +108,8 @@ TEST_CASE("1: a message of 64 KiB is taken, one byte more is not", "[dtcp][dtcp:
     CHECK(split(bytewise(longest)) == Messages{longest});
 }
 
-TEST_CASE("1: too long is decided at the first byte beyond the limit, and nothing beyond it is kept", "[dtcp][dtcp:1.max-message]") {
+TEST_CASE("1: too long is decided at the first byte beyond the limit, and nothing beyond it is kept",
+          "[dtcp][dtcp:1.max-message]") {
     Splitter splitter{100};
     for (int i = 0; i < 100; ++i) {
         std::string_view input = "x";

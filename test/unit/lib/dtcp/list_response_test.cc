@@ -42,7 +42,8 @@ std::string name_list(std::string_view message) {
     return names;
 }
 
-TEST_CASE("8: an entry has its parameters in the order of the specification", "[dtcp][dtcp:2.upper-case][dtcp:8.entry][dtcp:8.order]") {
+TEST_CASE("8: an entry has its parameters in the order of the specification",
+          "[dtcp][dtcp:2.upper-case][dtcp:8.entry][dtcp:8.order]") {
     auto key = hmac("Juniper");
     ListWriter writer{dtcp::version_0_7, 3, now, 1, unlimited, key};
     ListEntry full = entry(42);
@@ -118,7 +119,8 @@ TEST_CASE("8: no match at all is 200 without an entry", "[dtcp][dtcp:8.none]") {
     CHECK(dtcp::read_response(messages[0], key));
 }
 
-TEST_CASE("8: on SSH one answer is one long message, which a client takes apart into its entries", "[dtcp][dtcp:8.numbered][dtcp:8.ssh-one]") {
+TEST_CASE("8: on SSH one answer is one long message, which a client takes apart into its entries",
+          "[dtcp][dtcp:8.numbered][dtcp:8.ssh-one]") {
     auto key = hmac("Juniper");
     constexpr std::uint64_t total = 5000;
     ListWriter writer{dtcp::version_0_7, 3, now, total, unlimited, key};
@@ -144,7 +146,8 @@ TEST_CASE("8: on SSH one answer is one long message, which a client takes apart 
 }
 
 TEST_CASE(
-    "8: on UDP messages hold at most 1,400 bytes, whole entries, the request's SEQ and their own signature", "[dtcp][dtcp:8.udp-size][dtcp:8.udp-whole][dtcp:8.numbered]") {
+    "8: on UDP messages hold at most 1,400 bytes, whole entries, the request's SEQ and their own signature",
+    "[dtcp][dtcp:8.udp-size][dtcp:8.udp-whole][dtcp:8.numbered]") {
     auto key = hmac("Juniper");
     constexpr std::uint64_t total = 100;
     ListWriter writer{dtcp::version_0_8, 77, now, total, datagram, key};
@@ -197,7 +200,8 @@ TEST_CASE("8: an entry larger than a datagram goes out whole and alone", "[dtcp]
     }
 }
 
-TEST_CASE("8: no datagram is larger than 1,400 bytes, however the entries fill it", "[dtcp][dtcp:8.udp-size]") {
+TEST_CASE("8: no datagram is larger than 1,400 bytes, however the entries fill it",
+          "[dtcp][dtcp:8.udp-size]") {
     auto key = hmac("Juniper");
     for (const dtcp::Version version : {dtcp::version_0_5, dtcp::version_0_6}) {
         for (std::size_t length = 1; length <= 200; ++length) {
@@ -217,7 +221,8 @@ TEST_CASE("8: no datagram is larger than 1,400 bytes, however the entries fill i
     }
 }
 
-TEST_CASE("4: in 0.5 there is no CRITERIA-NUM, and NUM-CRITERIA is in the last message only", "[dtcp][dtcp:4.list-num-criteria]") {
+TEST_CASE("4: in 0.5 there is no CRITERIA-NUM, and NUM-CRITERIA is in the last message only",
+          "[dtcp][dtcp:4.list-num-criteria]") {
     auto key = hmac("Juniper");
     ListWriter writer{dtcp::version_0_5, 3, now, 30, datagram, key};
     for (std::uint64_t id = 1; id <= 30; ++id) {

@@ -45,7 +45,8 @@ TEST_CASE("2: the request line is METHOD DTCP/x.y", "[dtcp][dtcp:2.request-line]
     }
 }
 
-TEST_CASE("2: every method is known, and an unknown one is 501 with its line", "[dtcp][dtcp:5.methods][dtcp:9.501-method]") {
+TEST_CASE("2: every method is known, and an unknown one is 501 with its line",
+          "[dtcp][dtcp:5.methods][dtcp:9.501-method]") {
     for (const auto method : {Method::add, Method::delete_, Method::refresh, Method::list, Method::noop,
                               Method::enable, Method::disable}) {
         const std::string raw = whole(dtcp::to_string(method), {});
@@ -58,7 +59,8 @@ TEST_CASE("2: every method is known, and an unknown one is 501 with its line", "
     CHECK(failure->line == "STEAL DTCP/0.7");
 }
 
-TEST_CASE("2: a parameter line is Name *WSP : *WSP value, white space before its end is ignored", "[dtcp][dtcp:2.parameter-line][dtcp:2.trailing-space]") {
+TEST_CASE("2: a parameter line is Name *WSP : *WSP value, white space before its end is ignored",
+          "[dtcp][dtcp:2.parameter-line][dtcp:2.trailing-space]") {
     const std::string raw =
         whole("ADD", {"Protocol:6", "Dest-Port \t :  \t53", "Cdest-ID: a b \t ", "Flags:"});
     const auto request = parse_request(raw);
@@ -100,7 +102,8 @@ TEST_CASE("2: names match regardless of case", "[dtcp][dtcp:2.name-case]") {
     CHECK(request.find("X-aZ")->value == "1");
 }
 
-TEST_CASE("2: every name of the specification is found in any case, and nothing near it", "[dtcp][dtcp:2.name-case]") {
+TEST_CASE("2: every name of the specification is found in any case, and nothing near it",
+          "[dtcp][dtcp:2.name-case]") {
     for (std::size_t i = 0; i < dtcp::name_count; ++i) {
         const auto name = static_cast<Name>(i);
         std::string text{dtcp::to_string(name)};
@@ -124,7 +127,8 @@ TEST_CASE("2: of a parameter given twice the first counts", "[dtcp][dtcp:2.first
     CHECK(request.parameters().size() == 5);
 }
 
-TEST_CASE("2: Authentication-Info is last: anything after it is ignored", "[dtcp][dtcp:2.signature-last][dtcp:3.hmac-extent]") {
+TEST_CASE("2: Authentication-Info is last: anything after it is ignored",
+          "[dtcp][dtcp:2.signature-last][dtcp:3.hmac-extent]") {
     const std::string head = lines({"NOOP DTCP/0.7", "Csource-ID: a", "Seq: 1"});
     const std::string raw =
         head + "Authentication-Info: 00 \r\nFlags: SendAsync\r\nBogus\r\n\xff: \x01\r\n\r\n";
@@ -152,7 +156,8 @@ TEST_CASE("2: unknown parameters starting with X- are ignored and counted", "[dt
     CHECK(request.ignored() == 4);
 }
 
-TEST_CASE("2: any other unknown parameter is 501 with its line, before what follows", "[dtcp][dtcp:2.unknown][dtcp:9.501-parameter]") {
+TEST_CASE("2: any other unknown parameter is 501 with its line, before what follows",
+          "[dtcp][dtcp:2.unknown][dtcp:9.501-parameter]") {
     for (const std::string_view line :
          {"Colour: blue", "XJTap: 1", "X_Y: 1", "Criteria-Num: 1", "TIMESTAMP: now"}) {
         CAPTURE(line);
@@ -163,7 +168,8 @@ TEST_CASE("2: any other unknown parameter is 501 with its line, before what foll
     }
 }
 
-TEST_CASE("2: a parameter that the method does not take is 501, an X- one is ignored", "[dtcp][dtcp:2.unknown][dtcp:5.refresh-static]") {
+TEST_CASE("2: a parameter that the method does not take is 501, an X- one is ignored",
+          "[dtcp][dtcp:2.unknown][dtcp:5.refresh-static]") {
     CHECK(form_failure(whole("DELETE", {"Source-Address: 10.0.0.1"}))->code == Code::not_implemented);
     CHECK(form_failure(whole("ADD", {"Criteria-ID: 1"}))->line == "Criteria-ID: 1");
     CHECK(form_failure(whole("NOOP", {"Cdest-ID: a"}))->code == Code::not_implemented);
@@ -231,7 +237,8 @@ TEST_CASE("1: a message longer than 64 KiB is 400 and not looked at", "[dtcp][dt
     CHECK_FALSE(request.authentication_info());
 }
 
-TEST_CASE("2: 64 parameters are taken, one more is 400 with its line, and the message can still be verified", "[dtcp]") {
+TEST_CASE("2: 64 parameters are taken, one more is 400 with its line, and the message can still be verified",
+          "[dtcp]") {
     std::string raw = "NOOP DTCP/0.7\r\nCsource-ID: a\r\nSeq: 1\r\n";
     for (int i = 0; i < 62; ++i) {
         raw += "X-A: " + std::to_string(i) + "\r\n";
@@ -257,7 +264,8 @@ TEST_CASE("4: 505 comes before 400, and 400 before 501", "[dtcp][dtcp:9.505]") {
     CHECK(form_failure(whole({"STEAL DTCP/0.7", "Unknown: 1"}))->line == "STEAL DTCP/0.7");
 }
 
-TEST_CASE("4: versions 0.5 to 0.8 are accepted and answered in the request's version", "[dtcp][dtcp:4.accepted]") {
+TEST_CASE("4: versions 0.5 to 0.8 are accepted and answered in the request's version",
+          "[dtcp][dtcp:4.accepted]") {
     for (const std::uint16_t minor :
          {std::uint16_t{5}, std::uint16_t{6}, std::uint16_t{7}, std::uint16_t{8}}) {
         const std::string raw = whole({"NOOP DTCP/0." + std::to_string(minor)});
@@ -268,7 +276,8 @@ TEST_CASE("4: versions 0.5 to 0.8 are accepted and answered in the request's ver
     }
 }
 
-TEST_CASE("4: newer than 0.8 is 505 written as 0.8, older than 0.5 is 505 written as 0.5", "[dtcp][dtcp:4.newer][dtcp:4.older][dtcp:9.505]") {
+TEST_CASE("4: newer than 0.8 is 505 written as 0.8, older than 0.5 is 505 written as 0.5",
+          "[dtcp][dtcp:4.newer][dtcp:4.older][dtcp:9.505]") {
     for (const std::string_view newer : {"0.9", "0.10", "1.0", "0.65536", "70000.0", "1.5"}) {
         const std::string line = "NOOP DTCP/" + std::string{newer};
         const std::string raw = whole({line});
@@ -286,7 +295,8 @@ TEST_CASE("4: newer than 0.8 is 505 written as 0.8, older than 0.5 is 505 writte
     }
 }
 
-TEST_CASE("5: every request needs a Csource-ID and a Seq", "[dtcp][dtcp:3.seq-64-bit][dtcp:5.envelope][dtcp:9.400-missing]") {
+TEST_CASE("5: every request needs a Csource-ID and a Seq",
+          "[dtcp][dtcp:3.seq-64-bit][dtcp:5.envelope][dtcp:9.400-missing]") {
     const auto envelope = [](std::string_view raw) { return parse_envelope(parse_request(raw)); };
     CHECK(envelope("NOOP DTCP/0.7\r\nCsource-ID: a\\044b\r\nSeq: 18446744073709551615\r\n\r\n")->csource_id ==
           "a,b");

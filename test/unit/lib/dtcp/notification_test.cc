@@ -33,12 +33,15 @@ std::string details(const dtcp::Notification& notification, std::uint16_t code) 
     return text;
 }
 
-TEST_CASE("9: 130 and 131 say nothing but when", "[dtcp][dtcp:2.response-line][dtcp:3.signed-notifications][dtcp:3.notification-no-seq][dtcp:9.130][dtcp:9.131]") {
+TEST_CASE("9: 130 and 131 say nothing but when",
+          "[dtcp][dtcp:2.response-line][dtcp:3.signed-notifications][dtcp:3.notification-no-seq][dtcp:9.130]["
+          "dtcp:9.131]") {
     CHECK(details(dtcp::RolloverNotification{}, 130).empty());
     CHECK(details(dtcp::NoopNotification{}, 131).empty());
 }
 
-TEST_CASE("9: 390 tells the ID, and specified and remaining of each configured timeout", "[dtcp][dtcp:2.upper-case][dtcp:9.390]") {
+TEST_CASE("9: 390 tells the ID, and specified and remaining of each configured timeout",
+          "[dtcp][dtcp:2.upper-case][dtcp:9.390]") {
     CHECK(
         details(dtcp::TimeoutNotification{9, {.idle = 60, .bytes = 1000}, {.idle = 0, .bytes = 400}}, 390) ==
         "CRITERIA-ID: 9\nTIMEOUT-IDLE: 60\nTIMEOUT-BYTES: 1000\nREMAINING-IDLE: 0\nREMAINING-BYTES: 400\n");

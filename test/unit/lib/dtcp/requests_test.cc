@@ -38,7 +38,8 @@ auto enable(std::initializer_list<std::string_view> texts) {
     return parse<dtcp::parse_policy>("ENABLE", texts);
 }
 
-TEST_CASE("5: DELETE and REFRESH take exactly one of Criteria-ID and Cdest-ID", "[dtcp][dtcp:5.delete-selector][dtcp:5.refresh-selector]") {
+TEST_CASE("5: DELETE and REFRESH take exactly one of Criteria-ID and Cdest-ID",
+          "[dtcp][dtcp:5.delete-selector][dtcp:5.refresh-selector]") {
     CHECK(fails_with(delete_({}), Code::bad_request, ""));
     CHECK(fails_with(delete_({"Cdest-ID: a", "Criteria-ID: 1"}), Code::bad_request, "Criteria-ID: 1"));
     CHECK(fails_with(delete_({"Criteria-ID: 1", "Cdest-ID: a"}), Code::bad_request, "Cdest-ID: a"));
@@ -75,7 +76,8 @@ TEST_CASE("5: Criteria-ID is a list of numbers, ranges and !", "[dtcp][dtcp:5.de
               .selects(~std::uint64_t{0}));
 }
 
-TEST_CASE("5: a number by itself is told apart from a range: only it can be unknown (431)", "[dtcp][dtcp:5.delete-ids]") {
+TEST_CASE("5: a number by itself is told apart from a range: only it can be unknown (431)",
+          "[dtcp][dtcp:5.delete-ids]") {
     const auto parsed = delete_({"Criteria-ID: 5,5-5"});
     REQUIRE(parsed);
     CHECK(std::get<CriteriaIds>(parsed->selector).terms ==
@@ -109,7 +111,8 @@ TEST_CASE("5: DELETE's Flags: Static deletes static criteria too", "[dtcp][dtcp:
                      "Flags: SendAsync"));
 }
 
-TEST_CASE("5: REFRESH has one or more timeouts, in range; none is 433", "[dtcp][dtcp:5.refresh-timeouts][dtcp:6.timeout-range]") {
+TEST_CASE("5: REFRESH has one or more timeouts, in range; none is 433",
+          "[dtcp][dtcp:5.refresh-timeouts][dtcp:6.timeout-range]") {
     const auto parsed = refresh({"Criteria-ID: 1", "Timeout-Idle: 0", "Timeout-Packets: 9"});
     REQUIRE(parsed);
     CHECK(parsed->timeouts == dtcp::Timeouts{.idle = 0, .packets = 9});
@@ -118,7 +121,8 @@ TEST_CASE("5: REFRESH has one or more timeouts, in range; none is 433", "[dtcp][
                      "Timeout-Total: 86401"));
 }
 
-TEST_CASE("5: LIST has optional Criteria-ID or Cdest-ID, and Flags Criteria, Stats or Both (default)", "[dtcp][dtcp:5.list-selector][dtcp:5.list-flags]") {
+TEST_CASE("5: LIST has optional Criteria-ID or Cdest-ID, and Flags Criteria, Stats or Both (default)",
+          "[dtcp][dtcp:5.list-selector][dtcp:5.list-flags]") {
     const auto all = list({});
     REQUIRE(all);
     CHECK(std::holds_alternative<std::monostate>(all->selector));
@@ -144,7 +148,8 @@ TEST_CASE("5: NOOP has optional Flags: SendAsync", "[dtcp][dtcp:5.noop][dtcp:5.n
     CHECK(fails_with(noop({"Flags: Static"}), Code::not_implemented, "Flags: Static"));
 }
 
-TEST_CASE("5: ENABLE and DISABLE have Criteria-ID and X-Drop-Policy, and optional Flags: Static", "[dtcp][dtcp:5.policy-form]") {
+TEST_CASE("5: ENABLE and DISABLE have Criteria-ID and X-Drop-Policy, and optional Flags: Static",
+          "[dtcp][dtcp:5.policy-form]") {
     const auto on = enable({"Criteria-ID: 3", "X-Drop-Policy: voice", "Flags: Static"});
     REQUIRE(on);
     CHECK(on->enable);

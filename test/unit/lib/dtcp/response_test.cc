@@ -49,7 +49,9 @@ TEST_CASE("3: time is UTC, YYYY-MM-DD HH:MM:SS.mmm", "[dtcp][dtcp:3.time]") {
     }
 }
 
-TEST_CASE("3: our ADD and DELETE answers are Juniper's published ones, byte for byte", "[dtcp][dtcp:2.response-line][dtcp:2.upper-case][dtcp:3.vectors-juniper][dtcp:3.signed-answers][dtcp:3.answer-seq][dtcp:8.order-add][dtcp:8.order-delete]") {
+TEST_CASE("3: our ADD and DELETE answers are Juniper's published ones, byte for byte",
+          "[dtcp][dtcp:2.response-line][dtcp:2.upper-case][dtcp:3.vectors-juniper][dtcp:3.signed-answers]["
+          "dtcp:3.answer-seq][dtcp:8.order-add][dtcp:8.order-delete]") {
     auto key = hmac("Juniper");
     CHECK(dtcp::add_response(dtcp::version_0_7, 7, 2, at("2011-02-13 15:56:49.609"), key) ==
           lines({"DTCP/0.7 200 OK", "SEQ: 7", "CRITERIA-ID: 2", "TIMESTAMP: 2011-02-13 15:56:49.609",
@@ -99,7 +101,8 @@ TEST_CASE("9: every code has a text on the first line", "[dtcp][dtcp:2.response-
     CHECK(dtcp::text(static_cast<Code>(201)) == "UNKNOWN");
 }
 
-TEST_CASE("9: what is repeated can add no line and no second signature to the answer", "[dtcp][dtcp:9.400-safe]") {
+TEST_CASE("9: what is repeated can add no line and no second signature to the answer",
+          "[dtcp][dtcp:9.400-safe]") {
     auto key = hmac("Juniper");
     const std::string evil = "X: a\r\n\r\nDTCP/0.7 200 OK\nSEQ: 6" + std::string(1, '\0') + "\xff";
     const std::string message =
@@ -147,7 +150,8 @@ TEST_CASE("3: values are escaped so that they are read as they were", "[dtcp]") 
     CHECK(response->fields.size() == 3);
 }
 
-TEST_CASE("client: a response is read with its fields in order, whatever their case and line ends", "[dtcp]") {
+TEST_CASE("client: a response is read with its fields in order, whatever their case and line ends",
+          "[dtcp]") {
     auto key = hmac("secret");
     std::string message = "dtcp/0.6 200 Okay then\nSeq:4 \r\ncriteria-id:  9\nX-New: y\nADD DTCP/0.6\n";
     key.sign(message);
