@@ -51,7 +51,7 @@ class Rule:
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class Test:
+class Proof:
     file: str
     name: str
 
@@ -75,16 +75,16 @@ def load_rules(path=RULES):
 
 
 def lines_of(text, folder):
-    """[(Test, rule id)] of lines that hold file, test and rule; files are relative to the folder."""
+    """[(Proof, rule id)] of lines that hold file, test and rule; files are relative to the folder."""
     found = []
     for line in text.splitlines():
         file, name, rule = line.split("\t")
-        found.append((Test(os.path.relpath(folder / file, ROOT), name), rule))
+        found.append((Proof(os.path.relpath(folder / file, ROOT), name), rule))
     return found
 
 
 def ask_tests(build):
-    """[(Test, rule id)] of all tests that Meson runs."""
+    """[(Proof, rule id)] of all tests that Meson runs."""
     found, scripts = [], []
     for test in json.loads((build / "meson-info" / "intro-tests.json").read_text()):
         command = test["cmd"]
@@ -106,7 +106,7 @@ def ask_tests(build):
 
 
 def proofs(rules, found):
-    """{rule id: [Test]}; an error if a test names no rule, or nothing proves a rule that is not open."""
+    """{rule id: [Proof]}; an error if a test names no rule, or nothing proves a rule that is not open."""
     proved = {rule.id: set() for rule in rules}
     problems = []
     for test, rule in found:
