@@ -59,14 +59,24 @@ const std::string* Alerts::name_of(const Tap& tap, const lib::DestinationConfig&
     return nullptr;
 }
 
+void Alerts::begin() {
+    if (begun_ || !tasking_.started()) {
+        return;
+    }
+    begun_ = true;
+    for (std::uint32_t number = 0; number < tasking_.taps().slots(); ++number) {
+        if (const Tap* const tap = tasking_.taps().at(lib::TapSlot{number}); tap != nullptr) {
+            const auto& statistics = tap->statistics;
+            lost_[tap->slot] = {tap->id, statistics.before.copies_dropped + statistics.seen.copies_dropped,
+                                statistics.before.dropped_bytes + statistics.seen.dropped_bytes};
+        }
+    }
+}
+
 void Alerts::report_lost(const Tap& tap, const TapTotals& totals, Now now) {
     auto& lost = lost_[tap.slot];
     if (lost.id != tap.id) {
-        // What an earlier process has seen, it has told.
-        const auto& statistics = tap.statistics;
-        lost = looked_ ? Lost{tap.id}
-                       : Lost{tap.id, statistics.before.copies_dropped + statistics.seen.copies_dropped,
-                              statistics.before.dropped_bytes + statistics.seen.dropped_bytes};
+        lost = Lost{tap.id};
     }
     if (totals.copies_dropped <= lost.packets) {
         return;
@@ -81,10 +91,19 @@ void Alerts::report_lost(const Tap& tap, const TapTotals& totals, Now now) {
     lost.bytes = totals.dropped_bytes;
 }
 
+/// Over the whole window: what a new tap has carried for a moment is no average over a limit.
+Bandwidth Alerts::load_of(const Tap& tap, const TapTotals& totals, Now now) const {
+    const auto average = tasking_.bandwidth(tap, totals, now);
+    const auto life = now.boot - std::min(now.boot, tap.added_boot);
+    const double part = std::min(static_cast<double>(life) / static_cast<double>(Meters::window), 1.0);
+    return static_cast<Bandwidth>(static_cast<double>(average) * part);
+}
+
 void Alerts::tick(Now now) {
     if (!tasking_.started()) {
         return;
     }
+    begin();
     std::vector<std::vector<LoadedTap>> loads(limited_.size());
     for (const auto slot : tasking_.carrying()) {
         const Tap* const tap = tasking_.taps().at(slot);
@@ -95,12 +114,10 @@ void Alerts::tick(Now now) {
         report_lost(*tap, totals, now);
         for (std::size_t i = 0; i < limited_.size(); ++i) {
             if (name_of(*tap, *limited_[i].config) != nullptr) {
-                loads[i].push_back(
-                    {slot, tap->plan.priority, tap->added_boot, tasking_.bandwidth(*tap, totals, now)});
+                loads[i].push_back({slot, tap->plan.priority, tap->added_boot, load_of(*tap, totals, now)});
             }
         }
     }
-    looked_ = true;
     std::erase_if(lost_, [&](const auto& entry) {
         const Tap* const tap = tasking_.taps().at(entry.first);
         return tap == nullptr || tap->id != entry.second.id;

@@ -38,6 +38,9 @@ class Alerts {
     void ended(const std::vector<TapEvent>& events, Now now);
     void asked(const std::vector<NoopEvent>& noops, Now now);
 
+    /// When tasking has started, before it reads any counter: what an earlier process has seen of the taps'
+    /// losses, it has told. Does nothing later.
+    void begin();
     /// Once a second.
     void tick(Now now);
 
@@ -59,6 +62,7 @@ class Alerts {
 
     /// The tap's own name of the destination; nullptr: it does not copy there.
     static const std::string* name_of(const Tap& tap, const lib::DestinationConfig& destination);
+    Bandwidth load_of(const Tap& tap, const TapTotals& totals, Now now) const;
     void report_lost(const Tap& tap, const TapTotals& totals, Now now);
     void judge(Limited& limited, const std::vector<LoadedTap>& taps, Now now);
     void warn(const Limited& limited, Bandwidth average, Now now);
@@ -70,7 +74,7 @@ class Alerts {
     std::vector<Limited> limited_;
     std::unordered_map<lib::TapSlot, Lost> lost_;
     std::map<lib::TapId, Purged> purged_;  ///< on their way out
-    bool looked_ = false;
+    bool begun_ = false;
 };
 
 }  // namespace flowtap::control

@@ -276,6 +276,7 @@ void Application::tick() {
         tick();
     });
     const auto now = Now::read();
+    alerts_.begin();
     tasking_.tick(now);
     service_.tick(now);
     link_.tick(now);
@@ -283,6 +284,11 @@ void Application::tick() {
         alerts_.tick(now);
         if (const auto* const status = link_.status()) {
             load_.sample(*status);
+        }
+        const auto ignored = service_.counters()[ServiceCounter::parameters_ignored];
+        if (ignored != ignored_logged_) {
+            spdlog::info("dtcp: {} unknown X- parameters ignored", ignored - ignored_logged_);
+            ignored_logged_ = ignored;
         }
         if (events_silent_ != 0) {
             spdlog::warn("security: {} more events in this second", events_silent_);

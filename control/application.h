@@ -98,6 +98,7 @@ class Application {
     bool restart_told_ = false;
     std::uint64_t events_logged_ = 0;  ///< this second
     std::uint64_t events_silent_ = 0;
+    std::uint64_t ignored_logged_ = 0;  ///< of parameters-ignored
 };
 
 }  // namespace flowtap::control

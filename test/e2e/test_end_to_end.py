@@ -72,6 +72,7 @@ def esp_inner_packets(lab, path):
         yield bytes(inner[UDP].payload)
 
 
+@pytest.mark.dtcp("1.ssh-client", "7.cdest-dest", "7.cdest-source")
 def test_a_plain_openssh_client_adds_a_tap_and_scapy_opens_what_it_copies(lab):
     answer = Message.parse(openssh(lab, hand_made_add(1, f"Source-Address: {SUBSCRIBER[4]}", "Protocol: 6",
                                                       "Dest-Port: 80")))
@@ -97,6 +98,7 @@ def test_a_plain_openssh_client_adds_a_tap_and_scapy_opens_what_it_copies(lab):
     assert collections.Counter(esp_inner_packets(lab, esp)) == collections.Counter(captured)
 
 
+@pytest.mark.dtcp("3.silent-signature")
 def test_a_wrong_signature_gets_no_answer_and_makes_no_tap(lab):
     forged = hand_made_add(1, f"Source-Address: {SUBSCRIBER[4]}", key=b"not the key")
     good = sign(f"NOOP DTCP/0.7\r\nCsource-ID: {SOURCE}\r\nSeq: 2\r\n".encode(), SOURCE_KEY)
@@ -109,6 +111,7 @@ def test_a_wrong_signature_gets_no_answer_and_makes_no_tap(lab):
     assert lab.taps() == []
 
 
+@pytest.mark.dtcp("9.400-form")
 def test_a_malformed_request_is_answered_400_with_its_line(lab):
     wrong = sign(f"NOOP DTCP/0.7\r\nthis is no parameter\r\nCsource-ID: {SOURCE}\r\nSeq: 1\r\n".encode(), SOURCE_KEY)
     answer = openssh(lab, wrong)

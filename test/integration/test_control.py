@@ -1,8 +1,10 @@
 """flowtap-control with the real dataplane: tasking over dtcp.sock, and what is left when either process is killed."""
 
+import datetime
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -84,9 +86,13 @@ state-dir = "{self.state}"
     def log(self, name):
         return self.folder / f"{name}.log"
 
+    def prefix(self, _name):
+        """What the daemon is started with."""
+        return self.accounts.prefix
+
     def start(self, name, ready="ready"):
         self.log(name).unlink(missing_ok=True)
-        daemon = Daemon(name, "--config", self.config, log=self.log(name), prefix=self.accounts.prefix)
+        daemon = Daemon(name, "--config", self.config, log=self.log(name), prefix=self.prefix(name))
         self.daemons[name] = daemon
         daemon.wait_for(ready)
         return daemon
@@ -164,6 +170,7 @@ def live(lab):
     return lab.health()["dataplane"].get("taps")
 
 
+@pytest.mark.dtcp("5.delete-answer")
 def test_an_add_is_answered_when_it_is_live_and_a_delete_when_it_is_gone(lab):
     with lab.client() as client:
         answer = add(client)
@@ -178,6 +185,7 @@ def test_an_add_is_answered_when_it_is_live_and_a_delete_when_it_is_gone(lab):
         until(lambda: live(lab) == 0, "the dataplane's count without the tap")
 
 
+@pytest.mark.dtcp("1.ssh-identity", "3.logged-and-counted")
 def test_what_is_not_authentic_gets_no_answer_but_a_counter_and_a_line_in_the_log(lab):
     with lab.client() as client:
         client.send(client.message("NOOP", key=b"wrong"))
@@ -191,6 +199,7 @@ def test_what_is_not_authentic_gets_no_answer_but_a_counter_and_a_line_in_the_lo
     assert "ft-two" not in log
 
 
+@pytest.mark.dtcp("9.400-form")
 def test_a_malformed_request_is_answered_400_with_its_line(lab):
     with lab.client() as client:
         answer = client.request("NOOP", "this is no parameter")
@@ -198,6 +207,40 @@ def test_a_malformed_request_is_answered_400_with_its_line(lab):
         assert "this is no parameter" in answer.other_lines
 
 
+@pytest.mark.dtcp("2.unknown-x")
+def test_unknown_extensions_are_ignored_counted_and_logged(lab):
+    with lab.client() as client:
+        assert client.request("NOOP", "X-Logical-System: default", "x-router-instance: secret-of-theirs").code == 200
+        assert add(client, "X-RM-Circuit-Id: 3").code == 200
+    assert lab.health()["control"]["counters"]["parameters-ignored"] == 3
+    line = "unknown X- parameters ignored"
+    until(lambda: line in lab.log("flowtap-control").read_text(), "the line in the log")
+    log = lab.log("flowtap-control").read_text()
+    assert sum(int(text.split()[-5]) for text in log.splitlines() if line in text) == 3
+    assert "secret-of-theirs" not in log
+
+
+class FarLab(Lab):
+    """In a time zone half a day away, which the daemons must not care for."""
+
+    def prefix(self, name):
+        return [*super().prefix(name), "env", "TZ=FAR-12"]
+
+
+@pytest.mark.dtcp("3.time")
+def test_times_are_utc():
+    with FarLab() as lab:
+        lab.start_all()
+        with lab.client() as client:
+            before = datetime.datetime.now(datetime.timezone.utc)
+            answer = client.request("NOOP")
+            after = datetime.datetime.now(datetime.timezone.utc)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", answer["TIMESTAMP"])
+        told = datetime.datetime.fromisoformat(answer["TIMESTAMP"] + "+00:00")
+        assert before - datetime.timedelta(milliseconds=1) <= told <= after
+
+
+@pytest.mark.dtcp("3.isolation", "8.own")
 def test_two_sources_never_see_each_other(lab):
     with lab.client("ft-ttp") as one, lab.client("ft-two") as two:
         mine = add(one)["CRITERIA-ID"]
@@ -222,6 +265,7 @@ def test_taps_survive_a_killed_control_and_can_be_deleted_by_the_next(lab):
     until(lambda: live(lab) == 0, "the dataplane without taps")
 
 
+@pytest.mark.dtcp("5.all-or-nothing")
 def test_what_was_answered_is_there_after_kills_at_any_moment_and_nothing_else(lab):
     """Whoever asked and got no answer may find the tap whole or not at all; each answered change is a fact."""
     answered = set()
@@ -291,6 +335,7 @@ def test_a_hung_dataplane_is_noticed_and_everything_goes_on_when_it_moves_again(
         assert add(client).code == 200
 
 
+@pytest.mark.dtcp("6.timeout-total")
 def test_a_timed_out_tap_ends_by_itself(lab):
     with lab.client() as client:
         assert add(client, "Flags: SendAsync", "Timeout-Total: 1").code == 200
@@ -422,6 +467,7 @@ def test_bad_configuration_and_missing_groups_are_told_apart_by_exit_codes():
         assert missing.returncode == 2 and "keys/ft-two" in missing.stderr
 
 
+@pytest.mark.dtcp("5.refresh-answer")
 def test_a_refreshed_tap_outlives_its_first_timeout_and_a_killed_control(lab):
     with lab.client() as client:
         kept = add(client, "Flags: SendAsync", "Timeout-Total: 3")["CRITERIA-ID"]

@@ -113,6 +113,7 @@ def check_ledger(counters):
 
 
 @pytest.mark.parametrize("huge", [False, True], ids=["ordinary-pages", "huge-pages"])
+@pytest.mark.dtcp("6.elements", "7.cdest-dest", "7.cdest-source", "8.matching")
 def test_all_matching_taps_get_exactly_what_they_match(tmp_path, huge):
     if huge and huge_pages_free() < 192:
         pytest.skip("no huge pages on this machine")
@@ -168,6 +169,7 @@ def test_nothing_is_copied_without_a_tap(tmp_path):
     assert "matches" not in counters["total"]
 
 
+@pytest.mark.dtcp("7.cdest-ttl")
 def test_an_ipv6_destination_gets_a_udp_checksum(tmp_path):
     packets = traffic()
     target = destination("2001:db8:3::1", 5000, "2001:db8:9::9", 6000, ttl=33)
@@ -176,6 +178,7 @@ def test_an_ipv6_destination_gets_a_udp_checksum(tmp_path):
     assert [body_of(inner, target) for inner, _ in open_copies(frames)] == owed
 
 
+@pytest.mark.dtcp("7.ip-addr", "7.ip-addr-limits", "7.intercept-id")
 def test_a_subscriber_is_tapped_in_both_directions_up_to_one_limit_and_behind_a_mirror_header(tmp_path):
     packets = []
     for i in range(40):
@@ -350,6 +353,7 @@ def test_control_may_be_killed_and_come_back(tmp_path):
     assert summary["a"][0] == summary["b"][1] > 0 and summary["b"][2] == 0, "every frame crossed"
 
 
+@pytest.mark.dtcp("5.all-or-nothing")
 def test_a_refused_batch_changes_nothing(tmp_path):
     packets = traffic()
     with Box(tmp_path, [frame for frame, _ in packets], wait=60) as box, Driver(box) as driver:

@@ -150,6 +150,7 @@ class Session:
 # Real clients --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.dtcp("1.ssh-client", "1.ssh-seq-echoed", "3.juniper-on-ssh")
 def test_every_message_with_the_same_sequence_number(session):
     answers = [session.ask(data) for data in (request("NOOP"), add("Source-Address: 10.0.0.1"), request("LIST"),
                                               request("DELETE", "Cdest-ID: md1", "Flags: STATIC"), request("NOOP"))]
@@ -158,6 +159,7 @@ def test_every_message_with_the_same_sequence_number(session):
     assert len(answers[2].entries()) == 1 and answers[3]["CRITERIA-COUNT"] == "1"
 
 
+@pytest.mark.dtcp("2.dialect", "7.cdest-lists")
 def test_two_destinations_as_junos_takes_them(session):
     lines = ["X-JTap-Cdest-Dest-Address: 192.0.2.1,192.0.2.2", "X-JTap-Cdest-Dest-Port: 7899,7898",
              "X-JTap-Cdest-Source-Address: 198.51.100.1,198.51.100.1", "X-JTap-Cdest-Source-Port: 65535,65535",
@@ -174,6 +176,7 @@ def test_two_destinations_as_junos_takes_them(session):
     assert session.ask(request("ADD", *[line.replace("192.0.2.2", "192.0.2.2,192.0.2.3") for line in given])).code == 432
 
 
+@pytest.mark.dtcp("2.parameter-line", "2.name-case", "2.dialect")
 def test_mixed_case_two_spaces_and_no_space(session):
     tap = request("ADD", "CDEST-id:md1", "SOURCE-address:  10.0.0.1", "x-jtap-CDEST-dest-address:192.0.2.1",
                   "X-jtap-cdest-dest-port  :  7899", "X-JTAP-CDEST-SOURCE-ADDRESS:\t198.51.100.1",
@@ -184,12 +187,14 @@ def test_mixed_case_two_spaces_and_no_space(session):
     assert session.ask(request("DELETE", f"criteria-ID:  {number}", "flags:static"))["CRITERIA-COUNT"] == "1"
 
 
+@pytest.mark.dtcp("2.line-end", "2.trailing-space")
 def test_bare_line_feeds_and_white_space_before_a_line_end(session):
     for end in ("\n", "\r\n", " \r\n", " \t\n"):
         assert session.ask(add("Source-Address: 10.0.0.1", end=end)).code == 200
     assert session.ask(request("DELETE", "Cdest-ID: md1", "Flags: STATIC", end="\n"))["CRITERIA-COUNT"] == "4"
 
 
+@pytest.mark.dtcp("5.delete-static", "5.delete-cdest")
 def test_delete_by_destination_needs_static_for_static_ones(session):
     for cdest in ("md1", "md1", "md2"):
         assert session.ask(add("Source-Address: 10.0.0.1", cdest=cdest)).code == 200
@@ -199,12 +204,14 @@ def test_delete_by_destination_needs_static_for_static_ones(session):
     assert len(session.ask(request("LIST")).entries()) == 1
 
 
+@pytest.mark.dtcp("2.first-counts")
 def test_a_repeated_parameter_counts_once_and_first(session):
     assert session.ask(add("Source-Address: 10.0.0.1", "Source-Address: 10.9.9.9", "Priority: 2", "Priority: nonsense")).code == 200
     entry, = session.ask(request("LIST", "Flags: Criteria")).entries()
     assert entry["SOURCE-ADDRESS"] == "10.0.0.1" and entry["PRIORITY"] == "2"
 
 
+@pytest.mark.dtcp("8.numbered", "8.ssh-one")
 def test_a_list_answer_is_one_message_that_one_large_read_takes(box, session):
     """A real client reads 490 kB at once and looks for CRITERIA-NUM. Enough taps that the answer has about as much."""
     count = 1000
@@ -225,6 +232,7 @@ def test_a_list_answer_is_one_message_that_one_large_read_takes(box, session):
     assert answer.names()[:3] == ["SEQ", "TIMESTAMP", "CRITERIA-ID"] and answer.raw.count(b"AUTHENTICATION-INFO") == 1
 
 
+@pytest.mark.dtcp("8.entry")
 def test_the_address_that_a_tap_was_made_from_is_the_ssh_clients(box, session):
     with box.session("-b", "127.0.0.7") as elsewhere:
         assert elsewhere.ask(add("Source-Address: 10.0.0.1")).code == 200
@@ -236,6 +244,7 @@ def test_the_address_that_a_tap_was_made_from_is_the_ssh_clients(box, session):
     assert entries == {"10.0.0.1": "127.0.0.7", "10.0.0.2": "127.0.0.8"}
 
 
+@pytest.mark.dtcp("1.ssh-pipelining", "1.ssh-reply", "3.signed-answers", "9.432")
 def test_pipelined_requests_are_answered_in_order(session):
     """Of all kinds, each seeing what those before it did; sent at once, in pieces that end anywhere."""
     taps = [add(f"Source-Address: 10.0.0.{place}", seq=f"Seq: {place}") for place in range(1, 51)]
@@ -254,12 +263,14 @@ def test_pipelined_requests_are_answered_in_order(session):
 
 @pytest.mark.parametrize("line", ["Source-Address: 10.0.0.1\r\n ,10.0.0.2", "Source-Address: 10.0.0.1\r\n\tContinued: 1"],
                          ids=["folded", "folded-parameter"])
+@pytest.mark.dtcp("2.parameter-line")
 def test_a_folded_line_is_no_line(session, line):
     answer = session.ask(add(line))
     assert answer.code in (400, 501), answer.raw
     assert session.ask(request("LIST")).entries() == []
 
 
+@pytest.mark.dtcp("2.utf-8")
 def test_nul_bytes_are_a_bad_request_and_the_session_goes_on(session):
     for line in ("Source-Address: 10.0.0.1\0", "Source-\0Address: 10.0.0.1", "X-Note: a\0b"):
         answer = session.ask(add(line, "Dest-Address: 10.0.0.9"))
@@ -269,6 +280,7 @@ def test_nul_bytes_are_a_bad_request_and_the_session_goes_on(session):
 
 
 @pytest.mark.parametrize("value", [b"x" * 1_000_000, b"10.0.0.1," * 120_000], ids=["one-word", "a-list"])
+@pytest.mark.dtcp("1.max-message")
 def test_a_megabyte_value_is_refused_and_the_session_closed(box, value):
     with box.session() as session:
         assert session.ask(request("NOOP")).code == 200
@@ -285,6 +297,7 @@ def long_request(size):
     return request("NOOP", "X-Note: " + "n" * (size - len(start)))
 
 
+@pytest.mark.dtcp("1.max-message")
 def test_the_longest_message_and_one_byte_more(box):
     with box.session() as session:
         data = long_request(65_536)
@@ -294,6 +307,7 @@ def test_the_longest_message_and_one_byte_more(box):
         assert session.ended()
 
 
+@pytest.mark.dtcp("3.silent-signature", "3.silent-source")
 def test_what_is_not_authentic_is_never_answered(session):
     """A wrong key, a source that is not the account's, one that does not exist: silence, and the session goes on."""
     wrong_key = request("NOOP").replace(b"Info: ", b"Info: 0")
@@ -386,6 +400,7 @@ def stall(session, stop):
             session.send(request("NOOP") * 100)
 
 
+@pytest.mark.dtcp("1.connection-limit")
 def test_the_connection_limit_is_honoured(tmp_path):
     """With a gate of its own, whose rate-limit nobody has used yet."""
     with contextlib.ExitStack() as stack:

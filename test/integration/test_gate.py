@@ -26,6 +26,7 @@ MEGABYTE = 1_000_000
 # What is served ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.dtcp("1.ssh-subsystem", "1.ssh-identity")
 def test_the_subsystem_is_bridged_to_control_as_the_account(accounts, gate, peer):
     for user in ("ft-ttp", "officer"):
         done = run(gate.subsystem(user=user), input=b"hello\n")
@@ -57,6 +58,7 @@ def test_only_the_operation_group_may_log_in(gate, peer):
 
 @pytest.mark.parametrize("command", [["id"], [SUBSYSTEM], ["flowtap-dtcp"], ["exec", "/bin/sh"], ["sftp-server"], []],
                          ids=["exec", "exec-of-its-name", "exec-of-the-bridge", "exec-of-a-shell", "exec-of-sftp", "shell"])
+@pytest.mark.dtcp("1.ssh-subsystem")
 def test_exec_and_shell_are_refused(gate, peer, command):
     done = run(gate.ssh(command=command), input=b"id\n")
     assert done.returncode == 1
@@ -74,6 +76,7 @@ def test_the_forced_command_itself_is_refused_as_exec(gate, peer, accounts):
 
 
 @pytest.mark.parametrize("name", ["sftp", "flow-tap", "flow-tap-dtcp ", "FLOW-TAP-DTCP", "netconf"])
+@pytest.mark.dtcp("1.ssh-subsystem")
 def test_other_subsystems_are_refused(gate, peer, name):
     done = run(gate.ssh("-s", command=[name]), input=b"hello\n")
     assert (done.returncode, done.stdout) == (255, b"")
@@ -260,6 +263,7 @@ def test_the_access_list_closes_on_strangers_before_any_greeting(accounts, tmp_p
         until(lambda: "by access list (3 since the start" in gate.log(), "the count")
 
 
+@pytest.mark.dtcp("1.connection-limit")
 def test_connection_limit_counts_sessions_until_their_sshd_ends(accounts, tmp_path):
     with Gate(accounts, tmp_path, connection_limit=2) as gate:
         with gate.connect() as first, gate.connect() as second:
@@ -273,6 +277,7 @@ def test_connection_limit_counts_sessions_until_their_sshd_ends(accounts, tmp_pa
                 assert greeting(fourth)
 
 
+@pytest.mark.dtcp("1.rate-limit")
 def test_rate_limit_is_attempts_a_minute(accounts, tmp_path):
     with Gate(accounts, tmp_path, rate_limit=3, access=["127.0.0.1/32", "127.0.0.2/32"]) as gate:
         for _ in range(5):  # strangers use up none of it

@@ -67,6 +67,7 @@ def by_port(frames, targets):
     return got
 
 
+@pytest.mark.dtcp("7.input-interface", "7.ccc")
 def test_interfaces_and_whole_frames_get_exactly_what_comes_in_there(tmp_path):
     traffic = packets()
     odd = strange()
@@ -148,6 +149,7 @@ def events(driver, count):
     return seen, time.monotonic() - start
 
 
+@pytest.mark.dtcp("6.timeout-packets", "6.timeout-bytes")
 def test_not_one_copy_goes_beyond_a_limit_and_control_is_told(tmp_path):
     sizes = [100, 400, 30, 900, 60] * 20
     frames = [ether(udp(7, size)) for size in sizes]
@@ -285,6 +287,7 @@ def test_lost_copies_are_counted_with_their_bytes(tmp_path, dest):
         assert counters["tap"]["1"]["dropped-bytes"] == sum(lengths) + 14 * 50
 
 
+@pytest.mark.dtcp("5.policy-suppresses")
 def test_what_a_drop_policy_leaves_out_is_counted_as_such_and_nowhere_else(tmp_path):
     """Policy 0: UDP to ports 1 to 10. Policy 1: what comes in at port a on VLAN 100."""
     frames, vlans = [], []

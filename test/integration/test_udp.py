@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 
 import pytest
 
@@ -13,6 +14,7 @@ from test_control import KEYS, TARGET, Lab
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="accounts of the test's own need root")
 
 TOP = (1 << 64) - 1
+IPV6_MTU = 24  # linux/in6.h; Python's socket does not name it
 ADD = (f"Source-Address: {TARGET}", "Cdest-ID: md1", "X-JTap-Cdest-Dest-Address: 2.2.2.1",
        "X-JTap-Cdest-Dest-Port: 7000", "X-JTap-Cdest-Source-Address: 100.100.100.100", "X-JTap-Cdest-Source-Port: 7001")
 STATIC = (*ADD, "Flags: Static")
@@ -62,6 +64,7 @@ def count(lab):
     return lab.health()["dataplane"].get("taps")
 
 
+@pytest.mark.dtcp("1.udp-identity", "1.udp-reply")
 def test_every_request_works_over_udp_and_the_answer_comes_from_the_address_it_went_to(lab):
     for number, address in enumerate(("127.0.0.1", "127.0.0.2", "::1")):
         with lab.udp(address=address, sequence=number * 10) as client:
@@ -76,6 +79,7 @@ def test_every_request_works_over_udp_and_the_answer_comes_from_the_address_it_w
             until(lambda: count(lab) == 0, "the dataplane without the tap")
 
 
+@pytest.mark.dtcp("1.udp-seq-durable", "3.silent-sequence", "3.seq-seen")
 def test_of_10_000_replayed_messages_none_is_accepted_or_answered_before_or_after_a_crash(lab):
     with lab.udp() as client:
         recorded = []
@@ -101,6 +105,7 @@ def test_of_10_000_replayed_messages_none_is_accepted_or_answered_before_or_afte
         assert client.request("DELETE", "Criteria-ID: *", "Flags: Static")["CRITERIA-COUNT"] == "100"
 
 
+@pytest.mark.dtcp("1.udp-off", "3.silent-source", "3.logged-and-counted", "3.seq-authentic-only")
 def test_what_is_not_authentic_gets_no_answer_but_a_counter_and_a_line_in_the_log(lab):
     with lab.udp() as client:
         client.send(client.message("NOOP", key=b"wrong"))
@@ -117,6 +122,7 @@ def test_what_is_not_authentic_gets_no_answer_but_a_counter_and_a_line_in_the_lo
     assert "ft-t" not in log.replace("ft-ttp/", "")
 
 
+@pytest.mark.dtcp("8.udp-size", "8.udp-whole")
 def test_a_list_comes_in_messages_of_at_most_1400_bytes_each_whole(lab):
     with lab.udp() as client:
         wanted = sorted(int(client.request("ADD", *STATIC)["CRITERIA-ID"]) for _ in range(30))
@@ -135,6 +141,31 @@ def test_a_list_comes_in_messages_of_at_most_1400_bytes_each_whole(lab):
         assert client.quiet()
 
 
+@pytest.mark.dtcp("3.logged-and-counted")
+def test_replays_are_logged_with_their_reason(lab):
+    with lab.udp() as client:
+        assert client.request("NOOP", sequence=1000).code == 200
+        client.send(client.message("NOOP", sequence=1000))
+        client.send(client.message("NOOP", sequence=1257))
+        assert client.quiet()
+    assert lab.counters()["rejected-sequence"] == 2
+    log = lab.log("flowtap-control").read_text()
+    assert "sequence number seen before (account udp, source 1)" in log
+    assert "sequence number outside the window (account udp, source 1)" in log
+
+
+@pytest.mark.dtcp("1.udp-max-message")
+def test_a_message_in_fragments_is_taken_whole(lab):
+    with lab.udp(address="::1") as client:
+        client.socket.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU, 1280)
+        for size in (1_300, 30_000, 65_000):
+            assert client.request("NOOP", "X-Note: " + "n" * (size - 150)).code == 200
+            padded = client.message("NOOP", "X-Note: " + "n" * (size - 150))
+            client.send(padded[:100] + b"m" + padded[101:])
+            assert client.quiet(), "the last fragment counts as the first does"
+
+
+@pytest.mark.dtcp("3.seq-wrap-told", "9.130")
 def test_numbers_survive_a_crash_and_pass_zero_with_a_notification(lab):
     assert lab.peer.expect(599)["ALERT-INFO"]
     with lab.udp() as client:
@@ -150,6 +181,8 @@ def test_numbers_survive_a_crash_and_pass_zero_with_a_notification(lab):
     until(lambda: line in lab.log("flowtap-control").read_text(), "the line in the log")
 
 
+@pytest.mark.dtcp("3.signed-notifications", "3.notification-no-seq", "5.noop-async", "9.131",
+                  "9.notify-udp", "9.notify-sessions")
 def test_a_noop_with_sendasync_is_notified_on_udp_and_to_sessions_that_are_the_source(lab):
     lab.peer.expect(599)
     with lab.client() as session, lab.client("ft-two") as other, lab.udp() as client:
@@ -163,6 +196,7 @@ def test_a_noop_with_sendasync_is_notified_on_udp_and_to_sessions_that_are_the_s
         assert other.request("NOOP").code == 200
 
 
+@pytest.mark.dtcp("9.599")
 def test_criteria_that_a_restart_has_lost_are_told_and_those_that_it_kept_are_not(lab):
     lab.peer.expect(599)
     with lab.udp() as client:
@@ -178,6 +212,7 @@ def test_criteria_that_a_restart_has_lost_are_told_and_those_that_it_kept_are_no
         assert client.request("LIST").entries() == []
 
 
+@pytest.mark.dtcp("6.timeout-told", "9.390")
 def test_a_timeout_is_notified_where_the_add_asked_for_it(lab):
     lab.peer.expect(599)
     with lab.udp() as client:
@@ -204,6 +239,7 @@ def test_a_key_without_a_record_is_refused_until_the_operator_says_that_it_is_ne
         assert client.request("NOOP", sequence=1).code == 200
 
 
+@pytest.mark.dtcp("3.seq-reset")
 def test_the_operator_can_reset_the_numbers_of_a_source(lab):
     with lab.udp() as client:
         assert client.request("NOOP", sequence=1 << 40).code == 200
@@ -218,6 +254,7 @@ def test_the_operator_can_reset_the_numbers_of_a_source(lab):
         assert client.request("NOOP", sequence=11).code == 200
 
 
+@pytest.mark.dtcp("3.juniper-never-on-udp")
 def test_the_well_known_key_is_refused_for_udp():
     with UdpLab() as lab:
         lab.secret("ft-ttp", b"Juniper\n")

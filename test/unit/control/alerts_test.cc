@@ -27,11 +27,16 @@ std::uint64_t id_in(std::string_view answer) {
 
 class AlertBox : public Box {
   public:
+    explicit AlertBox(const lib::Config& config = box_config())
+        : Box{config}, alerts{config, tasking(), notifier, service().counters()} {
+        alerts.begin();
+    }
     /// To the destination with limits, under a name of the source's own.
-    std::uint64_t add_limited(std::initializer_list<std::string_view> more = {}) {
-        std::vector<std::string> lines{"Csource-ID: a",
+    std::uint64_t add_limited(std::initializer_list<std::string_view> more = {},
+                              std::string_view source = "a") {
+        std::vector<std::string> lines{fmt::format("Csource-ID: {}", source),
                                        fmt::format("Seq: {}", ++seq_),
-                                       "Cdest-ID: mine",
+                                       source == "a" ? "Cdest-ID: mine" : "Cdest-ID: ours",
                                        fmt::format("Source-Address: 10.0.0.{}", seq_),
                                        "X-JTap-Cdest-Dest-Address: 192.0.2.7",
                                        "X-JTap-Cdest-Dest-Port: 7007",
@@ -48,7 +53,7 @@ class AlertBox : public Box {
             text += "Flags: Static\r\n";
         }
         text.resize(text.size() - 2);
-        return id_in(ask(message(text, {})));
+        return id_in(ask(message(text, {}, source), std::string{source}));
     }
     void second() {
         pass(1000);
@@ -81,7 +86,7 @@ class AlertBox : public Box {
     std::vector<std::string> told_b() { return told(source_b, "198.51.100.2"); }
 
     control::Notifier notifier{sources(), service().counters()};
-    control::Alerts alerts{box_config(), tasking(), notifier, service().counters()};
+    control::Alerts alerts;
 
   private:
     void collect() {
@@ -95,13 +100,30 @@ class AlertBox : public Box {
     std::vector<control::Notifier::ToPeer> sent_;
 };
 
+/// Both sources may deliver to the destination with limits.
+class SharedBox : public AlertBox {
+  public:
+    SharedBox() : AlertBox{config()} {}
+
+  private:
+    static const lib::Config& config() {
+        static const lib::Config shared = [] {
+            auto config = box_config();
+            config.sources[1].destinations = {lib::parse_prefix("192.0.2.0/24").value()};
+            return config;
+        }();
+        return shared;
+    }
+};
+
 bool holds(std::string_view text, std::string_view part) {
     return text.find(part) != std::string_view::npos;
 }
 
 }  // namespace
 
-TEST_CASE_METHOD(AlertBox, "notify: every peer of the source gets it, in the source's version", "[notify]") {
+TEST_CASE_METHOD(AlertBox, "notify: every peer of the source gets it, in the source's version",
+                 "[notify][dtcp:3.signed-notifications][dtcp:4.notification-version][dtcp:9.notify-udp]") {
     notifier.notify(source_a, lib::dtcp::NoopNotification{}, now);
     notifier.notify(source_b, lib::dtcp::NoopNotification{}, now);
     const auto peer_4 = told_a();
@@ -113,7 +135,8 @@ TEST_CASE_METHOD(AlertBox, "notify: every peer of the source gets it, in the sou
     CHECK(other[0].starts_with("DTCP/0.6 131 "));
 }
 
-TEST_CASE_METHOD(AlertBox, "notify: what the source's version does not know is not sent", "[notify]") {
+TEST_CASE_METHOD(AlertBox, "notify: what the source's version does not know is not sent",
+                 "[notify][dtcp:4.notification-unknown]") {
     const lib::dtcp::DroppedNotification dropped{"x", 1, 2, 3};
     notifier.notify(source_a, dropped, now);
     notifier.notify(source_b, dropped, now);
@@ -130,7 +153,8 @@ TEST_CASE_METHOD(AlertBox, "notify: what waits is bounded, and the rest is count
     CHECK(told_b().size() == control::Notifier::most_waiting);
 }
 
-TEST_CASE_METHOD(AlertBox, "notify: a NOOP with SendAsync is answered and notified", "[notify]") {
+TEST_CASE_METHOD(AlertBox, "notify: a NOOP with SendAsync is answered and notified",
+                 "[notify][dtcp:5.noop-async][dtcp:9.131]") {
     CHECK(ask(message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1", "Flags: SendAsync"}))
               .starts_with("DTCP/0.7 200"));
     CHECK(ask(message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 2"})).starts_with("DTCP/0.7 200"));
@@ -139,7 +163,8 @@ TEST_CASE_METHOD(AlertBox, "notify: a NOOP with SendAsync is answered and notifi
     CHECK(told_b().empty());
 }
 
-TEST_CASE_METHOD(AlertBox, "notify: an event of a timeout is told where it was asked for", "[notify]") {
+TEST_CASE_METHOD(AlertBox, "notify: an event of a timeout is told where it was asked for",
+                 "[notify][dtcp:6.timeout-told][dtcp:9.390]") {
     control::TapEvent event;
     event.end = control::TapEnd::idle;
     event.id = lib::TapId{77};
@@ -164,7 +189,8 @@ TEST_CASE_METHOD(AlertBox, "notify: an event of a timeout is told where it was a
     CHECK(told_a().empty());
 }
 
-TEST_CASE_METHOD(AlertBox, "notify: lost copies are told once a second while it lasts, exactly", "[notify]") {
+TEST_CASE_METHOD(AlertBox, "notify: lost copies are told once a second while it lasts, exactly",
+                 "[notify][dtcp:3.isolation-notifications][dtcp:9.598]") {
     const auto tap = add_limited();
     second();
     lose(tap, 3, 300);
@@ -186,8 +212,31 @@ TEST_CASE_METHOD(AlertBox, "notify: lost copies are told once a second while it 
     CHECK(told_b().empty());
 }
 
+TEST_CASE_METHOD(AlertBox,
+                 "notify: losses that an earlier control has told are not told again, later ones are",
+                 "[notify][dtcp:9.598]") {
+    const auto tap = add_limited();
+    lose(tap, 3, 300);
+    second();
+    CHECK(told_a().size() == 1);
+    control_restarts();
+    control::Notifier next_notifier{sources(), service().counters()};
+    control::Alerts next{box_config(), tasking(), next_notifier, service().counters()};
+    control::Notifier::ToPeer notice;
+    for (int i = 0; i < 20; ++i) {
+        next.tick(now);
+        pass(1000);
+    }
+    CHECK_FALSE(next_notifier.take(notice));
+    lose(tap, 2, 50);
+    pass(1000);
+    next.tick(now);
+    REQUIRE(next_notifier.take(notice));
+    CHECK(holds(notice.text, "DROPPED-PACKETS: 2\r\nDROPPED-BYTES: 50\r\n"));
+}
+
 TEST_CASE_METHOD(AlertBox, "notify: a passed soft limit is told once, to the sources with a tap there",
-                 "[notify]") {
+                 "[notify][dtcp:9.580][dtcp:9.580-fields]") {
     const auto tap = add_limited();
     const auto idle = add_limited();
     static_cast<void>(idle);
@@ -213,7 +262,7 @@ TEST_CASE_METHOD(AlertBox, "notify: a passed soft limit is told once, to the sou
 }
 
 TEST_CASE_METHOD(AlertBox, "notify: beyond the hard limit taps go, lowest priority first, and it is told",
-                 "[notify]") {
+                 "[notify][dtcp:9.680]") {
     const auto high = add_limited({"Priority: 9"});
     const auto old = add_limited();
     pass(100);
@@ -236,8 +285,54 @@ TEST_CASE_METHOD(AlertBox, "notify: beyond the hard limit taps go, lowest priori
     CHECK(counter(ServiceCounter::taps_purged) == 1);
 }
 
-TEST_CASE_METHOD(AlertBox, "notify: a session that wants them gets them between answers, and others do not",
+TEST_CASE_METHOD(SharedBox, "notify: each source hears of its own criteria only, under its own name",
+                 "[notify][dtcp:3.isolation-notifications][dtcp:9.580][dtcp:9.680-fields]") {
+    const auto mine = add_limited({"Priority: 2"});
+    const std::vector theirs{add_limited({}, "b"), add_limited({}, "b")};
+    const auto kept = add_limited({"Priority: 3"}, "b");
+    for (int i = 0; i < 12; ++i) {
+        for (const auto tap : installed()) {
+            count(tap, 10, 150'000);  // 1.2 Mbit/s each
+        }
+        second();
+    }
+    CHECK(installed() == std::vector{kept});
+    const auto to_a = told_a();
+    const auto to_b = told_b();
+    const auto count_of = [](const std::vector<std::string>& texts, std::string_view code) {
+        return std::ranges::count_if(texts, [&](const auto& text) { return text.substr(9, 3) == code; });
+    };
+    CHECK(count_of(to_a, "580") == 1);
+    CHECK(count_of(to_b, "580") == 1);
+    CHECK(count_of(to_a, "680") >= 1);
+    CHECK(count_of(to_b, "680") >= 1);
+    for (const auto& text : to_a) {
+        CHECK(holds(text, "CDEST-ID: mine\r\n"));
+        CHECK_FALSE(holds(text, "ours"));
+        for (const auto tap : theirs) {
+            CHECK_FALSE(holds(text, std::to_string(tap)));
+        }
+    }
+    for (const auto& text : to_b) {
+        CHECK(holds(text, "CDEST-ID: ours\r\n"));
+        CHECK_FALSE(holds(text, "mine"));
+        CHECK_FALSE(holds(text, std::to_string(mine)));
+    }
+}
+
+TEST_CASE_METHOD(AlertBox, "notify: a burst of a tap that is new is no average of 10 s over a limit",
                  "[notify]") {
+    const auto tap = add_limited();
+    count(tap, 100, 150'000);  // 1.2 Mbit: in a second beyond the soft limit, in 10 s far below both
+    second();
+    count(tap, 100, 150'000);
+    second();
+    CHECK(told_a().empty());
+    CHECK(installed() == std::vector{tap});
+}
+
+TEST_CASE_METHOD(AlertBox, "notify: a session that wants them gets them between answers, and others do not",
+                 "[notify][dtcp:9.notify-sessions]") {
     const auto session = open();
     send(session, message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1"}));
     const auto stranger = open();
@@ -253,7 +348,7 @@ TEST_CASE_METHOD(AlertBox, "notify: a session that wants them gets them between 
 }
 
 TEST_CASE_METHOD(AlertBox, "notify: a session is not dropped for notifications that it does not read",
-                 "[notify]") {
+                 "[notify][dtcp:9.notify-sessions]") {
     const auto session = open();
     send(session, message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1"}));
     static_cast<void>(take(session));

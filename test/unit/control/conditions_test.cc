@@ -27,7 +27,8 @@ lib::IpAddress ip(std::uint8_t last) {
 
 }  // namespace
 
-TEST_CASE("Input-Interface is where frames come in: the unit is the VLAN id, none is untagged") {
+TEST_CASE("Input-Interface is where frames come in: the unit is the VLAN id, none is untagged",
+          "[dtcp:7.input-interface][dtcp:7.interfaces]") {
     Box box;
     CHECK(interfaces(box, "X-JTap-Input-Interface: a") == lib::InterfaceList{{port_a, 0}});
     CHECK(interfaces(box, "X-JTap-Input-Interface: a.0") == lib::InterfaceList{{port_a, 0}});
@@ -39,7 +40,8 @@ TEST_CASE("Input-Interface is where frames come in: the unit is the VLAN id, non
     CHECK(interfaces(box, "Protocol: 6").empty());
 }
 
-TEST_CASE("Output-Interface is what comes in at the wire's other port; a VRF and X-Interface-Id are both") {
+TEST_CASE("Output-Interface is what comes in at the wire's other port; a VRF and X-Interface-Id are both",
+          "[dtcp:7.vrf][dtcp:7.output-interface][dtcp:7.interface-id]") {
     Box box;
     CHECK(interfaces(box, "X-JTap-Output-Interface: a.9") == lib::InterfaceList{{port_b, 9}});
     CHECK(interfaces(box, "X-Interface-Id: ge-7.3") == lib::InterfaceList{{port_b, 700}, {port_a, 700}});
@@ -47,7 +49,8 @@ TEST_CASE("Output-Interface is what comes in at the wire's other port; a VRF and
           lib::InterfaceList{{port_a, 100}, {port_b, 100}, {port_b, 0}, {port_a, 0}});
 }
 
-TEST_CASE("a VRF or interface that is not configured, or on no wire, is 901 with the line") {
+TEST_CASE("a VRF or interface that is not configured, or on no wire, is 901 with the line",
+          "[dtcp:7.unknown-place][dtcp:9.901]") {
     Box box;
     for (const auto line :
          {"X-JTap-VRF-Name: blue", "X-JTap-Input-Interface: a,zz", "X-JTap-Output-Interface: d",
@@ -61,7 +64,7 @@ TEST_CASE("a VRF or interface that is not configured, or on no wire, is 901 with
     CHECK(box.installed().empty());
 }
 
-TEST_CASE("Filter-Family ccc taps whole frames of the interfaces") {
+TEST_CASE("Filter-Family ccc taps whole frames of the interfaces", "[dtcp:7.ccc]") {
     Box box;
     auto text =
         add_message(1, {"Source-Address: *", "X-JTap-Input-Interface: trunk", "X-JTap-Filter-Family: ccc"});
@@ -76,7 +79,8 @@ TEST_CASE("Filter-Family ccc taps whole frames of the interfaces") {
     CHECK(criterion->interfaces == lib::InterfaceList{{port_a, lib::any_vlan}});
 }
 
-TEST_CASE("X-IP-Addr is one tap on either direction of the address, beside what the lists say") {
+TEST_CASE("X-IP-Addr is one tap on either direction of the address, beside what the lists say",
+          "[dtcp:7.ip-addr]") {
     Box box;
     const auto id =
         add(box, {"Source-Address: *", "Dest-Address: !10.0.0.9", "X-IP-Addr: 10.0.0.7", "Protocol: 17"});
@@ -89,7 +93,8 @@ TEST_CASE("X-IP-Addr is one tap on either direction of the address, beside what 
     CHECK(value_in_list(box, lib::dtcp::Name::ip_addr) == "10.0.0.7");
 }
 
-TEST_CASE("X-IP-Addr: a limit counts both directions together, and restarts keep it") {
+TEST_CASE("X-IP-Addr: a limit counts both directions together, and restarts keep it",
+          "[dtcp:7.ip-addr-limits]") {
     Box box;
     const auto id =
         add(box, {"Source-Address: *", "X-IP-Addr: 10.0.0.7", "Flags: SendAsync", "Timeout-Packets: 5"});
@@ -117,7 +122,8 @@ TEST_CASE("X-IP-Addr beside 1,024 terms is 432 with its line") {
     CHECK(box.installed().empty());
 }
 
-TEST_CASE("X-MD-Intercept-Id: every destination gets the mirror header; of 4 bytes the session is 0") {
+TEST_CASE("X-MD-Intercept-Id: every destination gets the mirror header; of 4 bytes the session is 0",
+          "[dtcp:7.intercept-id]") {
     using Bytes = std::array<std::uint8_t, 8>;
     const auto header = [](std::string_view value) {
         Box box;

@@ -17,7 +17,8 @@ using Slots = std::vector<TapSlot>;
 
 }  // namespace
 
-TEST_CASE("congestion: a limit is told once when it is passed, and again after nine tenths", "[congestion]") {
+TEST_CASE("congestion: a limit is told once when it is passed, and again after nine tenths",
+          "[congestion][dtcp:9.580]") {
     SoftLimit limit;
     CHECK_FALSE(limit.passed(1000, 1000));
     CHECK(limit.passed(1001, 1000));
@@ -29,7 +30,7 @@ TEST_CASE("congestion: a limit is told once when it is passed, and again after n
 }
 
 TEST_CASE("congestion: the lowest priority goes first, the newest first among equals, no more than needed",
-          "[congestion]") {
+          "[congestion][dtcp:9.680]") {
     const std::vector<LoadedTap> taps{{TapSlot{0}, 5, 10, 100},
                                       {TapSlot{1}, 1, 10, 100},
                                       {TapSlot{2}, 1, 30, 100},
@@ -49,7 +50,7 @@ TEST_CASE("congestion: a tap that carries nothing is left alone", "[congestion]"
 }
 
 TEST_CASE("congestion: what is left is within the limit, and would not be with any last one kept",
-          "[congestion]") {
+          "[congestion][dtcp:9.680]") {
     std::mt19937 random{7};  // NOLINT: the same every time
     for (int round = 0; round < 500; ++round) {
         std::vector<LoadedTap> taps;

@@ -11,7 +11,8 @@ namespace flowtap::test {
 using control::CriteriaIds;
 using control::IdPermutation;
 
-TEST_CASE("the permutation gives 200,000 different numbers in 1..2^31-1, at both ends of the domain too") {
+TEST_CASE("the permutation gives 200,000 different numbers in 1..2^31-1, at both ends of the domain too",
+          "[dtcp:3.isolation-ids]") {
     auto permutation = IdPermutation::create({1, 2, 3}).value();
     std::set<std::uint64_t> seen;
     for (std::uint64_t i = 1; i <= 100'000; ++i) {
@@ -23,7 +24,7 @@ TEST_CASE("the permutation gives 200,000 different numbers in 1..2^31-1, at both
     CHECK(*seen.rbegin() <= control::criteria_id_count);
 }
 
-TEST_CASE("consecutive Criteria-IDs tell nothing: neither order nor distance") {
+TEST_CASE("consecutive Criteria-IDs tell nothing: neither order nor distance", "[dtcp:3.isolation-ids]") {
     auto permutation = IdPermutation::create({9}).value();
     int rising = 0;
     int near = 0;
@@ -40,13 +41,14 @@ TEST_CASE("consecutive Criteria-IDs tell nothing: neither order nor distance") {
     CHECK(near < 50);
 }
 
-TEST_CASE("two boxes give different numbers") {
+TEST_CASE("two boxes give different numbers", "[dtcp:3.isolation-ids]") {
     const Scratch one;
     const Scratch other;
     CHECK(CriteriaIds::open(one.path())->take().value() != CriteriaIds::open(other.path())->take().value());
 }
 
-TEST_CASE("a Criteria-ID is never given out again, however often the process starts anew") {
+TEST_CASE("a Criteria-ID is never given out again, however often the process starts anew",
+          "[dtcp:3.isolation-ids]") {
     const Scratch scratch;
     std::set<std::uint64_t> seen;
     std::size_t taken = 0;

@@ -24,7 +24,9 @@ lib::IpAddress address(std::string_view text) {
 /// A box with a datagram service before it.
 class UdpBox : public Box {
   public:
-    UdpBox() { REQUIRE(store.record_new() == 1); }
+    explicit UdpBox(const lib::Config& config = box_config(), std::size_t udp_sources = 1) : Box{config} {
+        REQUIRE(store.record_new() == udp_sources);
+    }
 
     void give(std::string bytes, std::string_view peer = "203.0.113.9", std::uint16_t port = 4000) {
         udp.receive({std::move(bytes), {address(peer), port}, address("192.0.2.50"), 3, 1}, now);
@@ -66,10 +68,26 @@ class UdpBox : public Box {
     std::vector<SecurityReason> reasons;
 };
 
+/// Both sources may use UDP.
+class SharedUdpBox : public UdpBox {
+  public:
+    SharedUdpBox() : UdpBox{config(), 2} {}
+
+  private:
+    static const lib::Config& config() {
+        static const lib::Config shared = [] {
+            auto config = box_config();
+            config.sources[1].udp = true;
+            return config;
+        }();
+        return shared;
+    }
+};
+
 }  // namespace
 
 TEST_CASE_METHOD(UdpBox, "udp: one answer goes to where the request came from, from where it came to",
-                 "[udp]") {
+                 "[udp][dtcp:1.udp-reply]") {
     const auto all = ask_udp(noop(1));
     REQUIRE(all.size() == 1);
     CHECK(all[0].bytes.starts_with("DTCP/0.7 200 OK\r\nSEQ: 1\r\n"));
@@ -81,7 +99,8 @@ TEST_CASE_METHOD(UdpBox, "udp: one answer goes to where the request came from, f
     CHECK(service().sessions() == 0);
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: nothing is acted on or answered before its number is on the medium", "[udp]") {
+TEST_CASE_METHOD(UdpBox, "udp: nothing is acted on or answered before its number is on the medium",
+                 "[udp][dtcp:1.udp-seq-durable]") {
     give(add_message(1));
     CHECK(answers().empty());
     CHECK(installed().empty());
@@ -99,7 +118,7 @@ TEST_CASE_METHOD(UdpBox, "udp: nothing is acted on or answered before its number
 }
 
 TEST_CASE_METHOD(UdpBox, "udp: what is not authentic, or from a source that may not, is never answered",
-                 "[udp]") {
+                 "[udp][dtcp:1.udp-off][dtcp:3.silent-signature][dtcp:3.seq-authentic-only]") {
     CHECK(ask_udp(noop(1, "nobody", "key-a")).empty());
     CHECK(ask_udp(noop(1, "a", "wrong")).empty());
     CHECK(ask_udp("NOOP DTCP/0.7\r\nCsource-ID: a\r\nSeq: 1\r\n\r\n").empty());
@@ -116,7 +135,9 @@ TEST_CASE_METHOD(UdpBox, "udp: what is not authentic, or from a source that may 
     CHECK(counter(ServiceCounter::rejected_signature) == 2);
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: a number seen before or outside the window is never answered", "[udp]") {
+TEST_CASE_METHOD(
+    UdpBox, "udp: a number seen before or outside the window is never answered",
+    "[udp][dtcp:1.udp-seq-enforced][dtcp:3.silent-sequence][dtcp:3.seq-step][dtcp:3.seq-behind]") {
     CHECK(ask_udp(noop(1000)).size() == 1);
     CHECK(ask_udp(noop(1000)).empty());
     CHECK(ask_udp(noop(1257)).empty());
@@ -129,7 +150,15 @@ TEST_CASE_METHOD(UdpBox, "udp: a number seen before or outside the window is nev
     CHECK(ask_udp(noop(1001)).size() == 1);
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: a message twice in one moment is acted on once", "[udp]") {
+TEST_CASE_METHOD(SharedUdpBox, "udp: each source has numbers of its own", "[udp][dtcp:1.udp-seq-enforced]") {
+    CHECK(ask_udp(noop(1'000'000)).size() == 1);
+    CHECK(ask_udp(noop(5, "b")).size() == 1);
+    CHECK(ask_udp(noop(5, "b")).empty());
+    CHECK(ask_udp(noop(1'000'000, "b")).empty());
+    CHECK(ask_udp(noop(1'000'001)).size() == 1);
+}
+
+TEST_CASE_METHOD(UdpBox, "udp: a message twice in one moment is acted on once", "[udp][dtcp:3.seq-seen]") {
     give(add_message(1));
     give(add_message(1));
     write();
@@ -137,7 +166,8 @@ TEST_CASE_METHOD(UdpBox, "udp: a message twice in one moment is acted on once", 
     CHECK(installed().size() == 1);
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: a second message in a datagram is not looked at", "[udp]") {
+TEST_CASE_METHOD(UdpBox, "udp: a second message in a datagram is not looked at",
+                 "[udp][dtcp:1.udp-one-message]") {
     const auto all = ask_udp(noop(1) + add_message(2));
     CHECK(all.size() == 1);
     CHECK(installed().empty());
@@ -153,7 +183,7 @@ TEST_CASE_METHOD(UdpBox, "udp: an authentic message that is wrong is answered, a
     CHECK(ask_udp(bad).empty());
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: numbers that pass zero are told", "[udp]") {
+TEST_CASE_METHOD(UdpBox, "udp: numbers that pass zero are told", "[udp][dtcp:3.seq-wrap-told]") {
     CHECK(ask_udp(noop(18446744073709551615U)).size() == 1);
     CHECK(udp.take_rollovers().empty());
     CHECK(ask_udp(noop(3)).size() == 1);
@@ -162,7 +192,8 @@ TEST_CASE_METHOD(UdpBox, "udp: numbers that pass zero are told", "[udp]") {
     CHECK(counter(ServiceCounter::sequence_rollovers) == 1);
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: an answer that waits for the dataplane goes to its own asker", "[udp]") {
+TEST_CASE_METHOD(UdpBox, "udp: an answer that waits for the dataplane goes to its own asker",
+                 "[udp][dtcp:1.udp-identity][dtcp:1.udp-reply]") {
     paused = true;
     give(add_message(1), "203.0.113.1", 1111);
     give(add_message(2), "203.0.113.2", 2222);
@@ -178,7 +209,7 @@ TEST_CASE_METHOD(UdpBox, "udp: an answer that waits for the dataplane goes to it
 }
 
 TEST_CASE_METHOD(UdpBox, "udp: a LIST is split into messages of at most 1,400 bytes, each whole and signed",
-                 "[udp]") {
+                 "[udp][dtcp:8.udp-size][dtcp:8.udp-whole]") {
     for (std::uint64_t seq = 1; seq <= 4; ++seq) {
         REQUIRE(ask_udp(add_message(seq, {"Dest-Port: 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20"}))
                     .size() == 1);
@@ -216,7 +247,8 @@ TEST_CASE_METHOD(UdpBox, "udp: what is on its way is bounded", "[udp]") {
     CHECK(udp.wants_input());
 }
 
-TEST_CASE_METHOD(UdpBox, "udp: a datagram speaks for the source that has signed it, and no other", "[udp]") {
+TEST_CASE_METHOD(UdpBox, "udp: a datagram speaks for the source that has signed it, and no other",
+                 "[udp][dtcp:1.udp-identity]") {
     // The account "a" may not speak as b, and there is no account here at all.
     const auto id = service().open_datagram({"udp", {}, control::SourceIndex{1}}, noop(1), now);
     CHECK(service().output(id).empty());

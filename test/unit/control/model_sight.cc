@@ -82,9 +82,7 @@ Sight Run::look() {
     }
     for (const auto id : box_.installed()) {
         auto& tap = sight.installed[id];
-        for (const auto& criterion : box_.criteria(id)) {
-            tap.criteria.push_back(text_of(criterion));
-        }
+        tap.criteria.push_back(text_of(box_.criterion(id).value()));
         for (const auto& destination : box_.destinations_of(id)) {
             tap.destinations.push_back(text_of(destination));
         }

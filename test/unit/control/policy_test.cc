@@ -15,7 +15,8 @@ std::string policy(std::string_view method, std::uint64_t id, std::string_view n
 
 }  // namespace
 
-TEST_CASE("ENABLE makes the taps leave out what the policy matches, DISABLE copy it again; others stay") {
+TEST_CASE("ENABLE makes the taps leave out what the policy matches, DISABLE copy it again; others stay",
+          "[dtcp:5.policy-suppresses][dtcp:5.policy-answer]") {
     Box box;
     const auto id = add(box);
     const auto other = add(box);
@@ -29,7 +30,7 @@ TEST_CASE("ENABLE makes the taps leave out what the policy matches, DISABLE copy
     CHECK(box.service_of(id).suppressed == 4);
 }
 
-TEST_CASE("ENABLE is answered when the dataplane has it") {
+TEST_CASE("ENABLE is answered when the dataplane has it", "[dtcp:5.policy-suppresses]") {
     Box box;
     const auto id = add(box);
     const auto session = box.open();
@@ -40,8 +41,8 @@ TEST_CASE("ENABLE is answered when the dataplane has it") {
     CHECK(count_of(one(box.take(session))) == 1);
 }
 
-TEST_CASE(
-    "ENABLE leaves static taps alone without Flags: Static; unknown IDs are 431, unknown policies 901") {
+TEST_CASE("ENABLE leaves static taps alone without Flags: Static; unknown IDs are 431, unknown policies 901",
+          "[dtcp:5.policy-form][dtcp:5.policy-answer][dtcp:9.431][dtcp:9.901]") {
     Box box;
     const auto fixed = add(box);
     const auto timed = add(box, {"Flags: SendAsync", "Timeout-Total: 60"});

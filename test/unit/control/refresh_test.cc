@@ -25,7 +25,8 @@ std::string id_line(std::uint64_t id) {
 
 }  // namespace
 
-TEST_CASE("REFRESH replaces what remains of a timeout, from now on, and no other") {
+TEST_CASE("REFRESH replaces what remains of a timeout, from now on, and no other",
+          "[dtcp:5.refresh-timeouts][dtcp:5.refresh-answer][dtcp:8.remaining]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Total: 10", "Timeout-Idle: 60"});
     box.pass(8'000);
@@ -40,7 +41,8 @@ TEST_CASE("REFRESH replaces what remains of a timeout, from now on, and no other
     CHECK(box.installed().empty());
 }
 
-TEST_CASE("REFRESH restarts idleness, and may add a timeout that the tap did not have") {
+TEST_CASE("REFRESH restarts idleness, and may add a timeout that the tap did not have",
+          "[dtcp:5.refresh-timeouts]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Total: 100"});
     box.pass(50'000);
@@ -58,7 +60,8 @@ TEST_CASE("REFRESH restarts idleness, and may add a timeout that the tap did not
 }
 
 TEST_CASE(
-    "REFRESH with zero removes a timeout; where none would remain it is 433 with the line, for all taps") {
+    "REFRESH with zero removes a timeout; where none would remain it is 433 with the line, for all taps",
+    "[dtcp:5.all-or-nothing][dtcp:6.timeout-needed][dtcp:9.433]") {
     Box box;
     const auto both = add(box, {"Flags: SendAsync", "Timeout-Total: 5", "Timeout-Idle: 60"});
     const auto total = add(box, {"Flags: SendAsync", "Timeout-Total: 7"});
@@ -74,7 +77,8 @@ TEST_CASE(
     CHECK(box.installed() == std::vector{both});
 }
 
-TEST_CASE("REFRESH never touches static taps, nor makes one, and does not count them") {
+TEST_CASE("REFRESH never touches static taps, nor makes one, and does not count them",
+          "[dtcp:5.refresh-static][dtcp:5.refresh-answer]") {
     Box box;
     const auto fixed = add(box);
     const auto timed = add(box, {"Flags: SendAsync", "Timeout-Total: 60"});
@@ -86,7 +90,8 @@ TEST_CASE("REFRESH never touches static taps, nor makes one, and does not count 
     CHECK(box.installed() == std::vector{fixed});
 }
 
-TEST_CASE("REFRESH of an explicit ID that does not exist is 431 with the line, and changes nothing") {
+TEST_CASE("REFRESH of an explicit ID that does not exist is 431 with the line, and changes nothing",
+          "[dtcp:5.refresh-selector][dtcp:5.refresh-unknown][dtcp:9.431]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Total: 60"});
     const auto absent = id == 5 ? 6 : 5;
@@ -102,7 +107,8 @@ TEST_CASE("REFRESH of an explicit ID that does not exist is 431 with the line, a
     CHECK(one(box.ask(request("REFRESH", {id_line(id)}))).code == 433);
 }
 
-TEST_CASE("LIST tells how often and when a tap was refreshed last; before, when it was added") {
+TEST_CASE("LIST tells how often and when a tap was refreshed last; before, when it was added",
+          "[dtcp:8.refreshes]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Total: 60"});
     const auto added = listed(box, id);
@@ -116,7 +122,8 @@ TEST_CASE("LIST tells how often and when a tap was refreshed last; before, when 
     CHECK(value(entry, Name::last_refresh) > before);
 }
 
-TEST_CASE("Timeout-Packets: installed as a limit, and the tap ends when the dataplane says so") {
+TEST_CASE("Timeout-Packets: installed as a limit, and the tap ends when the dataplane says so",
+          "[dtcp:6.timeout-packets][dtcp:8.remaining][dtcp:9.390]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Packets: 10", "Timeout-Total: 60"});
     CHECK(box.service_of(id).packet_limit == 10);
@@ -139,7 +146,8 @@ TEST_CASE("Timeout-Packets: installed as a limit, and the tap ends when the data
     CHECK(one(box.ask(request("DELETE", {id_line(id)}))).code == 431);
 }
 
-TEST_CASE("Timeout-Bytes: a packet that would go beyond ends the tap, and is not counted") {
+TEST_CASE("Timeout-Bytes: a packet that would go beyond ends the tap, and is not counted",
+          "[dtcp:6.timeout-bytes][dtcp:8.remaining]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Bytes: 1000"});
     CHECK(box.service_of(id).byte_limit == 1000);
@@ -152,7 +160,8 @@ TEST_CASE("Timeout-Bytes: a packet that would go beyond ends the tap, and is not
     CHECK(ended[0].end == TapEnd::bytes);
 }
 
-TEST_CASE("REFRESH of a limit is answered when the dataplane has it, and counts from then") {
+TEST_CASE("REFRESH of a limit is answered when the dataplane has it, and counts from then",
+          "[dtcp:5.refresh-timeouts]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Packets: 10"});
     box.count(id, 7, 700);
@@ -221,7 +230,8 @@ TEST_CASE("a limit goes on over a restart of control, refreshed or not") {
     CHECK(box.installed() == std::vector{fresh});
 }
 
-TEST_CASE("control dies with a REFRESH on its way: the tap is as before, for dataplane and registry alike") {
+TEST_CASE("control dies with a REFRESH on its way: the tap is as before, for dataplane and registry alike",
+          "[dtcp:5.all-or-nothing]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Packets: 10"});
     const auto session = box.open();
@@ -257,7 +267,7 @@ TEST_CASE("a limit reached while a REFRESH raises it: the REFRESH holds, and the
     CHECK(box.installed() == std::vector{id});
 }
 
-TEST_CASE("a REFRESH that the dataplane refuses is 500, and the tap is as before") {
+TEST_CASE("a REFRESH that the dataplane refuses is 500, and the tap is as before", "[dtcp:9.500]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Packets: 10"});
     const auto session = box.open();
@@ -296,7 +306,7 @@ TEST_CASE("taps that are deleted, and NOOPs with SendAsync, are told too") {
     CHECK(box.service().take_noops().size() == 1);
 }
 
-TEST_CASE("terms: limits of 64 bits neither wrap nor end by themselves") {
+TEST_CASE("terms: limits of 64 bits neither wrap nor end by themselves", "[dtcp:6.timeout-range]") {
     constexpr auto most = std::numeric_limits<std::uint64_t>::max();
     const auto terms = control::terms_of({.packets = most, .bytes = most}, {});
     const auto fresh = control::refreshed(terms, {.packets = most}, {.matched_packets = 5}, {});

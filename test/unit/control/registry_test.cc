@@ -142,8 +142,8 @@ TEST_CASE("bytes changed by another writer never become a tap, and never harm th
     }
 }
 
-TEST_CASE(
-    "killed at any point: every change is wholly there or not at all, and all that was acknowledged is") {
+TEST_CASE("killed at any point: every change is wholly there or not at all, and all that was acknowledged is",
+          "[dtcp:5.all-or-nothing]") {
     // The child writes what it is about to do, does it, and writes that it is done.
     struct Log {
         std::atomic<std::uint64_t> next_id{1};
@@ -248,8 +248,8 @@ TEST_CASE("terms change and survive") {
     }
 }
 
-TEST_CASE(
-    "killed at any point of a change of terms: the taps have the old ones or the new ones, all of them") {
+TEST_CASE("killed at any point of a change of terms: the taps have the old ones or the new ones, all of them",
+          "[dtcp:5.all-or-nothing]") {
     struct Log {
         std::atomic<std::uint64_t> begun{0};
         std::atomic<std::uint64_t> done{0};

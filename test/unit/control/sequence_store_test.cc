@@ -96,7 +96,7 @@ TEST_CASE_METHOD(Records, "sequence store: another key is another record", "[seq
 }
 
 TEST_CASE_METHOD(Records, "sequence store: every number that was written is seen by the next process",
-                 "[sequence]") {
+                 "[sequence][dtcp:1.udp-seq-durable]") {
     std::uint64_t number = 100;
     {
         auto store = recorded();
@@ -157,7 +157,8 @@ TEST_CASE_METHOD(Records, "sequence store: a write that broke off takes nothing 
     CHECK(next.accept(source_a, 3) == SequenceVerdict::accepted);
 }
 
-TEST_CASE_METHOD(Records, "sequence store: the operator's reset forgets, durably", "[sequence]") {
+TEST_CASE_METHOD(Records, "sequence store: the operator's reset forgets, durably",
+                 "[sequence][dtcp:3.seq-reset]") {
     auto store = recorded();
     CHECK(take(store, 1'000'000) == SequenceVerdict::accepted);
     CHECK(store.accept(source_a, 1) == SequenceVerdict::too_old);
@@ -170,7 +171,7 @@ TEST_CASE_METHOD(Records, "sequence store: the operator's reset forgets, durably
 }
 
 TEST_CASE_METHOD(Records, "sequence store: what a killed process has acted on is never accepted again",
-                 "[sequence]") {
+                 "[sequence][dtcp:1.udp-seq-durable]") {
     static_cast<void>(recorded());
     std::uint64_t last = 0;
     std::set<std::uint64_t> acted;

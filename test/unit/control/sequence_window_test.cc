@@ -25,14 +25,15 @@ SequenceWindow started(std::uint64_t number) {
 
 }  // namespace
 
-TEST_CASE("sequence: the first number may be any, and none comes twice", "[sequence]") {
+TEST_CASE("sequence: the first number may be any, and none comes twice",
+          "[sequence][dtcp:3.seq-64-bit][dtcp:3.seq-seen]") {
     for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 40, top}) {
         auto window = started(first);
         CHECK(window.accept(first) == SequenceVerdict::seen);
     }
 }
 
-TEST_CASE("sequence: a step ahead is at most 256", "[sequence]") {
+TEST_CASE("sequence: a step ahead is at most 256", "[sequence][dtcp:3.seq-step]") {
     auto window = started(1000);
     CHECK(window.accept(1257) == SequenceVerdict::too_far);
     CHECK(window.check(1256) == SequenceVerdict::accepted);
@@ -42,7 +43,8 @@ TEST_CASE("sequence: a step ahead is at most 256", "[sequence]") {
     CHECK(window.accept(top) == SequenceVerdict::too_far);
 }
 
-TEST_CASE("sequence: 256 numbers behind are accepted, once each", "[sequence]") {
+TEST_CASE("sequence: 256 numbers behind are accepted, once each",
+          "[sequence][dtcp:3.seq-behind][dtcp:3.seq-seen]") {
     auto window = started(1000);
     CHECK(window.accept(743) == SequenceVerdict::too_old);
     for (std::uint64_t number = 744; number < 1000; ++number) {
@@ -63,7 +65,7 @@ TEST_CASE("sequence: what is refused moves nothing", "[sequence]") {
     CHECK(window.state() == before);
 }
 
-TEST_CASE("sequence: numbers pass zero from the top only, and it is told", "[sequence]") {
+TEST_CASE("sequence: numbers pass zero from the top only, and it is told", "[sequence][dtcp:3.seq-wrap]") {
     auto window = started(top - 1);
     CHECK(window.accept(254) == SequenceVerdict::rollover);
     CHECK(window.accept(top) == SequenceVerdict::accepted);  // behind, over the wrap
@@ -90,7 +92,8 @@ TEST_CASE("sequence: after a number, nothing up to it is accepted", "[sequence]"
     CHECK(window.accept(1001) == SequenceVerdict::accepted);
 }
 
-TEST_CASE("sequence: a window agrees with a list of all numbers ever seen", "[sequence]") {
+TEST_CASE("sequence: a window agrees with a list of all numbers ever seen",
+          "[sequence][dtcp:3.seq-step][dtcp:3.seq-behind]") {
     std::mt19937_64 random{20260101};  // NOLINT: the same every time
     for (const std::uint64_t start : {std::uint64_t{1'000'000}, top - 2'000}) {
         auto window = started(start);

@@ -48,7 +48,8 @@ TEST_CASE("the dataplane is away: ADD and DELETE wait, and are done when it come
     CHECK(box.installed() == std::vector{fresh});
 }
 
-TEST_CASE("the dataplane stays away: 500 after 5 s, and nothing of the request is left") {
+TEST_CASE("the dataplane stays away: 500 after 5 s, and nothing of the request is left",
+          "[dtcp:5.all-or-nothing][dtcp:9.500]") {
     Box box;
     const auto id = add(box);
     box.dataplane_dies();
@@ -78,7 +79,7 @@ TEST_CASE("a dataplane that dies with a change on its way: the resync decides it
     CHECK(box.installed() == std::vector{id});
 }
 
-TEST_CASE("a change that the dataplane refuses fails alone: what shared its commit is done") {
+TEST_CASE("a change that the dataplane refuses fails alone: what shared its commit is done", "[dtcp:9.500]") {
     Box box;
     const auto session = box.open();
     box.paused = true;
@@ -94,7 +95,7 @@ TEST_CASE("a change that the dataplane refuses fails alone: what shared its comm
     CHECK(entries(box) == 2);
 }
 
-TEST_CASE("statistics go on over a restart of the dataplane and of control") {
+TEST_CASE("statistics go on over a restart of the dataplane and of control", "[dtcp:8.matching]") {
     Box box;
     const auto id = add(box);
     box.count(id, 10, 1'000);
@@ -130,7 +131,8 @@ TEST_CASE("control restarts: taps, Criteria-IDs, destinations and timeouts are a
 }
 
 TEST_CASE(
-    "control dies before the completion of an ADD: the tap is wholly there afterwards, and can be deleted") {
+    "control dies before the completion of an ADD: the tap is wholly there afterwards, and can be deleted",
+    "[dtcp:5.all-or-nothing]") {
     Box box;
     const auto session = box.open();
     box.paused = true;
@@ -159,7 +161,8 @@ TEST_CASE("an entry of the registry whose message is not authentic becomes no ta
     CHECK(box.counter(ServiceCounter::taps_not_restored) == 0);
 }
 
-TEST_CASE("a message longer than 64 KiB: 400 for whom the session has spoken, and the session ends") {
+TEST_CASE("a message longer than 64 KiB: 400 for whom the session has spoken, and the session ends",
+          "[dtcp:1.max-message]") {
     Box box;
     const auto session = box.open();
     box.send(session, message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1"}));
@@ -236,7 +239,7 @@ TEST_CASE("the client's end of input: what it asked is still answered, then the 
     CHECK(box.service().finished(session));
 }
 
-TEST_CASE("whatever the chunks that a stream comes in, the answers are the same") {
+TEST_CASE("whatever the chunks that a stream comes in, the answers are the same", "[dtcp:1.ssh-framing]") {
     Box box;
     const auto stream = message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1"}) + list({}) +
                         message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 2"}, "a", "wrong") +
@@ -251,7 +254,8 @@ TEST_CASE("whatever the chunks that a stream comes in, the answers are the same"
     }
 }
 
-TEST_CASE("no session, however its bytes look, can make the service answer an unsigned word") {
+TEST_CASE("no session, however its bytes look, can make the service answer an unsigned word",
+          "[dtcp:3.signed-answers]") {
     Box box;
     for (const auto text : {"\r\n\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\n\n\n", "ADD\n\n",
                             "ADD DTCP/0.7\nCsource-ID: a\nAuthentication-Info: \n\n"}) {

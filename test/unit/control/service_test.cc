@@ -31,7 +31,8 @@ std::string remove(std::string_view selector, std::string_view source = "a") {
 
 }  // namespace
 
-TEST_CASE("ADD is answered 200 with SEQ, CRITERIA-ID, TIMESTAMP in that order, and the tap is installed") {
+TEST_CASE("ADD is answered 200 with SEQ, CRITERIA-ID, TIMESTAMP in that order, and the tap is installed",
+          "[dtcp:3.answer-seq][dtcp:5.add-answer][dtcp:8.order-add][dtcp:9.200]") {
     Box box;
     const auto response = one(box.ask(add_message(77)));
     CHECK(response.code == 200);
@@ -43,7 +44,7 @@ TEST_CASE("ADD is answered 200 with SEQ, CRITERIA-ID, TIMESTAMP in that order, a
     CHECK(box.installed() == std::vector{id_of(response)});
 }
 
-TEST_CASE("ADD is not answered before the dataplane has confirmed it") {
+TEST_CASE("ADD is not answered before the dataplane has confirmed it", "[dtcp:9.200]") {
     Box box;
     const auto session = box.open();
     box.paused = true;
@@ -53,7 +54,8 @@ TEST_CASE("ADD is not answered before the dataplane has confirmed it") {
     CHECK(one(box.take(session)).code == 200);
 }
 
-TEST_CASE("a wrong signature is never answered: counter and event, no tap") {
+TEST_CASE("a wrong signature is never answered: counter and event, no tap",
+          "[dtcp:3.key-of-source][dtcp:3.silent-signature]") {
     Box box;
     CHECK(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: a", "Seq: 1"}, "a", "other")).empty());
     auto altered = add_message(1);
@@ -65,7 +67,8 @@ TEST_CASE("a wrong signature is never answered: counter and event, no tap") {
     CHECK(box.counter(ServiceCounter::requests) == 0);
 }
 
-TEST_CASE("no signature, and an ill-formed message with a wrong one, are never answered either") {
+TEST_CASE("no signature, and an ill-formed message with a wrong one, are never answered either",
+          "[dtcp:3.silent-signature][dtcp:5.envelope]") {
     Box box;
     CHECK(box.ask("NOOP DTCP/0.7\r\nCsource-ID: a\r\nSeq: 1\r\n\r\n").empty());
     CHECK(box.events(SecurityReason::no_signature) == 1);
@@ -74,7 +77,8 @@ TEST_CASE("no signature, and an ill-formed message with a wrong one, are never a
     CHECK(box.events(SecurityReason::bad_signature) == 2);
 }
 
-TEST_CASE("an unknown control source, or none, is never answered") {
+TEST_CASE("an unknown control source, or none, is never answered",
+          "[dtcp:3.silent-source][dtcp:5.envelope]") {
     Box box;
     CHECK(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: zz", "Seq: 1"}, "a")).empty());
     CHECK(box.ask(message("NOOP DTCP/0.7", {"Seq: 1"}, "a")).empty());
@@ -82,7 +86,8 @@ TEST_CASE("an unknown control source, or none, is never answered") {
     CHECK(box.events(SecurityReason::no_source) == 2);
 }
 
-TEST_CASE("an account may speak only as its own sources, with the right key too") {
+TEST_CASE("an account may speak only as its own sources, with the right key too",
+          "[dtcp:1.ssh-identity][dtcp:3.key-of-source][dtcp:3.silent-source]") {
     Box box;
     CHECK(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: b", "Seq: 1"}, "b"), "a").empty());
     CHECK(box.events(SecurityReason::foreign_source) == 1);
@@ -90,7 +95,8 @@ TEST_CASE("an account may speak only as its own sources, with the right key too"
           200);
 }
 
-TEST_CASE("a malformed request is answered 400 with the offending line") {
+TEST_CASE("a malformed request is answered 400 with the offending line",
+          "[dtcp:5.envelope][dtcp:9.400-form]") {
     Box box;
     const auto answer =
         box.ask(message("NOOP DTCP/0.7", {"Csource-ID: a", "this is no parameter", "Seq: 3"}));
@@ -100,7 +106,8 @@ TEST_CASE("a malformed request is answered 400 with the offending line") {
     CHECK(one(box.ask(message("NOOP DTCP/0.7", {"Csource-ID: a"}))).code == 400);
 }
 
-TEST_CASE("versions: answered in the request's own; too new is 505 as 0.8, too old 505 as 0.5") {
+TEST_CASE("versions: answered in the request's own; too new is 505 as 0.8, too old 505 as 0.5",
+          "[dtcp:4.accepted][dtcp:4.newer][dtcp:4.older][dtcp:9.505]") {
     Box box;
     CHECK(one(box.ask(message("NOOP DTCP/0.6", {"Csource-ID: a", "Seq: 1"}))).version ==
           lib::dtcp::version_0_6);
@@ -112,14 +119,15 @@ TEST_CASE("versions: answered in the request's own; too new is 505 as 0.8, too o
     CHECK(old.version == lib::dtcp::version_0_5);
 }
 
-TEST_CASE("unknown methods are 501 with the request line") {
+TEST_CASE("unknown methods are 501 with the request line", "[dtcp:9.501-method]") {
     Box box;
     const auto answer = box.ask(message("FETCH DTCP/0.7", {"Csource-ID: a", "Seq: 1"}));
     CHECK(one(answer).code == 501);
     CHECK(answer.find("FETCH DTCP/0.7") != std::string::npos);
 }
 
-TEST_CASE("what is not enforced is never accepted: 501 with the line") {
+TEST_CASE("what is not enforced is never accepted: 501 with the line",
+          "[dtcp:7.user-name][dtcp:7.act-sess-id][dtcp:9.501-parameter][dtcp:9.501-action]") {
     Box box;
     for (const auto line : {"Action: Redirect", "Action: Block", "X-UserName: u", "X-Act-Sess-Id: 17"}) {
         const auto answer = box.ask(add_message(1, {"Flags: SendAsync", "Timeout-Total: 60", line}));
@@ -134,7 +142,8 @@ TEST_CASE("what is not enforced is never accepted: 501 with the line") {
 }
 
 TEST_CASE(
-    "430: a content destination by name only that is not configured, or not for this source: one answer") {
+    "430: a content destination by name only that is not configured, or not for this source: one answer",
+    "[dtcp:7.cdest-configured][dtcp:9.430]") {
     Box box;
     const auto by_name = [&](std::string_view name) {
         const auto line = fmt::format("Cdest-ID: {}", name);
@@ -149,7 +158,8 @@ TEST_CASE(
     CHECK(missing.other_lines.size() == foreign.other_lines.size());
 }
 
-TEST_CASE("901: an address that the source may not deliver to, one without a route, a parameter missing") {
+TEST_CASE("901: an address that the source may not deliver to, one without a route, a parameter missing",
+          "[dtcp:7.not-allowed][dtcp:9.901]") {
     Box box;
     const auto outside = box.ask(add_message(1, {"X-JTap-Cdest-Dest-Address: 192.0.2.65"}));
     CHECK(one(outside).code == 901);
@@ -168,7 +178,9 @@ TEST_CASE("901: an address that the source may not deliver to, one without a rou
     CHECK(box.installed().empty());
 }
 
-TEST_CASE("432 and 433: an improper filter, no timeout; 551: too many destinations") {
+TEST_CASE("432 and 433: an improper filter, no timeout; 551: too many destinations",
+          "[dtcp:6.range-432][dtcp:6.reversed-432][dtcp:6.timeout-needed][dtcp:7.cdest-16][dtcp:9.432][dtcp:"
+          "9.433]") {
     Box box;
     const auto reversed = box.ask(add_message(1, {"Dest-Port: 9-3", "Protocol: 6"}));
     CHECK(one(reversed).code == 432);
@@ -182,7 +194,8 @@ TEST_CASE("432 and 433: an improper filter, no timeout; 551: too many destinatio
     CHECK(one(box.ask(add_message(1, {many}))).code == 551);
 }
 
-TEST_CASE("550: not one tap beyond the source's max-criteria; deleting one makes room") {
+TEST_CASE("550: not one tap beyond the source's max-criteria; deleting one makes room",
+          "[dtcp:9.550-source]") {
     Box box;
     std::uint64_t last = 0;
     for (int i = 0; i < 4; ++i) {
@@ -194,7 +207,7 @@ TEST_CASE("550: not one tap beyond the source's max-criteria; deleting one makes
     CHECK(one(box.ask(add_message(1))).code == 200);
 }
 
-TEST_CASE("550 counts requests that are still on their way") {
+TEST_CASE("550 counts requests that are still on their way", "[dtcp:9.550-source]") {
     Box box;
     const auto session = box.open();
     box.paused = true;
@@ -211,7 +224,8 @@ TEST_CASE("550 counts requests that are still on their way") {
     CHECK(responses[5].code == 550);
 }
 
-TEST_CASE("two destinations in one ADD are one tap with two copies' worth of destinations") {
+TEST_CASE("two destinations in one ADD are one tap with two copies' worth of destinations",
+          "[dtcp:5.add-cdest][dtcp:5.add-answer][dtcp:7.cdest-lists]") {
     Box box;
     add(box, {"CDest-ID: one,two", "X-JTap-Cdest-Dest-Address: 192.0.2.1,192.0.2.2",
               "X-JTap-Cdest-Dest-Port: 1,2"});
@@ -222,7 +236,8 @@ TEST_CASE("two destinations in one ADD are one tap with two copies' worth of des
     CHECK(one(box.ask(remove("Cdest-ID: two"))).find(lib::dtcp::Name::criteria_count)->starts_with('1'));
 }
 
-TEST_CASE("many ADDs of one session are pipelined: answered in order, sharing a commit") {
+TEST_CASE("many ADDs of one session are pipelined: answered in order, sharing a commit",
+          "[dtcp:1.ssh-pipelining][dtcp:1.ssh-reply]") {
     Box box;
     const auto session = box.open("officer");
     box.paused = true;
@@ -242,7 +257,7 @@ TEST_CASE("many ADDs of one session are pipelined: answered in order, sharing a 
     CHECK(box.commits - before == 1);
 }
 
-TEST_CASE("an answer says what all earlier requests of the session have done") {
+TEST_CASE("an answer says what all earlier requests of the session have done", "[dtcp:5.delete-answer]") {
     Box box;
     const auto session = box.open();
     box.send(session, add_message(1) + list({}) + remove("Cdest-ID: cd") + list({}) + add_message(5));
@@ -254,7 +269,7 @@ TEST_CASE("an answer says what all earlier requests of the session have done") {
     CHECK(responses[4].code == 200);
 }
 
-TEST_CASE("errors keep their place among answers that take longer") {
+TEST_CASE("errors keep their place among answers that take longer", "[dtcp:1.ssh-reply]") {
     Box box;
     const auto session = box.open();
     box.paused = true;
@@ -268,7 +283,8 @@ TEST_CASE("errors keep their place among answers that take longer") {
     CHECK(responses[1].seq() == 2U);
 }
 
-TEST_CASE("DELETE of an explicit Criteria-ID that does not exist is 431 with the line, and deletes nothing") {
+TEST_CASE("DELETE of an explicit Criteria-ID that does not exist is 431 with the line, and deletes nothing",
+          "[dtcp:5.delete-unknown][dtcp:9.431]") {
     Box box;
     const auto id = add(box);
     const auto absent = id == 5 ? 6 : 5;
@@ -279,7 +295,8 @@ TEST_CASE("DELETE of an explicit Criteria-ID that does not exist is 431 with the
     CHECK(box.installed() == std::vector{id});
 }
 
-TEST_CASE("DELETE of a range deletes what exists in it; negation spares; zero is a success") {
+TEST_CASE("DELETE of a range deletes what exists in it; negation spares; zero is a success",
+          "[dtcp:5.delete-ids][dtcp:5.delete-answer][dtcp:5.delete-range]") {
     Box box;
     const auto one_id = add(box);
     const auto two = add(box);
@@ -292,7 +309,8 @@ TEST_CASE("DELETE of a range deletes what exists in it; negation spares; zero is
     CHECK(box.installed().empty());
 }
 
-TEST_CASE("DELETE leaves a static tap alone without Flags: Static, and counts the truth") {
+TEST_CASE("DELETE leaves a static tap alone without Flags: Static, and counts the truth",
+          "[dtcp:5.delete-static][dtcp:5.delete-cdest]") {
     Box box;
     const auto id = add(box);
     const auto other = add(box, {"Flags: SendAsync", "Timeout-Total: 60"});
@@ -303,7 +321,8 @@ TEST_CASE("DELETE leaves a static tap alone without Flags: Static, and counts th
     CHECK(value(one(box.ask(remove("Cdest-ID: nobody"))), lib::dtcp::Name::criteria_count) == "0");
 }
 
-TEST_CASE("DELETE needs exactly one selector: 400 otherwise") {
+TEST_CASE("DELETE needs exactly one selector: 400 otherwise",
+          "[dtcp:5.delete-selector][dtcp:9.400-missing]") {
     Box box;
     CHECK(one(box.ask(message("DELETE DTCP/0.7", {"Csource-ID: a", "Seq: 1"}))).code == 400);
     CHECK(one(box.ask(
@@ -312,7 +331,8 @@ TEST_CASE("DELETE needs exactly one selector: 400 otherwise") {
 }
 
 TEST_CASE(
-    "sources are isolated: another's taps cannot be seen or deleted, and look like ones that do not exist") {
+    "sources are isolated: another's taps cannot be seen or deleted, and look like ones that do not exist",
+    "[dtcp:3.isolation][dtcp:8.own]") {
     Box box;
     const auto theirs = add(box, {}, "b");
     CHECK(entries(box, "a") == 0);
@@ -327,7 +347,8 @@ TEST_CASE(
     CHECK(box.installed() == std::vector{theirs});
 }
 
-TEST_CASE("one DELETE waits for another session's DELETE of the same tap, and then tells the truth") {
+TEST_CASE("one DELETE waits for another session's DELETE of the same tap, and then tells the truth",
+          "[dtcp:5.delete-answer]") {
     Box box;
     const auto id = add(box);
     const auto first = box.open();
@@ -356,7 +377,8 @@ TEST_CASE(
     CHECK(responses[1].code == 431);
 }
 
-TEST_CASE("LIST gives each entry's parameters in Junos's order, with exact statistics") {
+TEST_CASE("LIST gives each entry's parameters in Junos's order, with exact statistics",
+          "[dtcp:8.matching][dtcp:8.numbered][dtcp:8.order]") {
     Box box;
     const auto id = add(box);
     box.count(id, 3, 4'500);
@@ -381,7 +403,8 @@ TEST_CASE("LIST gives each entry's parameters in Junos's order, with exact stati
     CHECK(value(response, lib::dtcp::Name::criteria_count) == "1");
 }
 
-TEST_CASE("LIST: Flags choose criteria or statistics; selectors choose entries; nothing found is 200") {
+TEST_CASE("LIST: Flags choose criteria or statistics; selectors choose entries; nothing found is 200",
+          "[dtcp:5.list-selector][dtcp:5.list-flags][dtcp:8.criteria][dtcp:8.none][dtcp:8.one-cdest]") {
     Box box;
     const auto id = add(box);
     add(box, {"Cdest-ID: other"});
@@ -398,7 +421,7 @@ TEST_CASE("LIST: Flags choose criteria or statistics; selectors choose entries; 
     CHECK(one(box.ask(list({"Cdest-ID: cd,other"}))).code == 400);
 }
 
-TEST_CASE("AVERAGE-BANDWIDTH is over the last 10 s") {
+TEST_CASE("AVERAGE-BANDWIDTH is over the last 10 s", "[dtcp:8.bandwidth]") {
     Box box;
     const auto id = add(box);
     const auto bandwidth = [&] {
@@ -417,7 +440,8 @@ TEST_CASE("AVERAGE-BANDWIDTH is over the last 10 s") {
     CHECK(bandwidth() == 0);
 }
 
-TEST_CASE("Timeout-Total ends a tap, used or not; LIST says what remains") {
+TEST_CASE("Timeout-Total ends a tap, used or not; LIST says what remains",
+          "[dtcp:6.timeout-total][dtcp:8.remaining]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Total: 3"});
     box.pass(1'000);
@@ -431,7 +455,8 @@ TEST_CASE("Timeout-Total ends a tap, used or not; LIST says what remains") {
     CHECK(one(box.ask(remove(fmt::format("Criteria-ID: {}", id)))).code == 431);
 }
 
-TEST_CASE("Timeout-Idle ends a tap that matches nothing, and no other; a dead dataplane is no idleness") {
+TEST_CASE("Timeout-Idle ends a tap that matches nothing, and no other; a dead dataplane is no idleness",
+          "[dtcp:6.timeout-idle]") {
     Box box;
     const auto used = add(box, {"Flags: SendAsync", "Timeout-Idle: 3"});
     const auto unused = add(box, {"Flags: SendAsync", "Timeout-Idle: 3"});
@@ -449,7 +474,7 @@ TEST_CASE("Timeout-Idle ends a tap that matches nothing, and no other; a dead da
     CHECK(box.installed().empty());
 }
 
-TEST_CASE("a static tap never ends by itself") {
+TEST_CASE("a static tap never ends by itself", "[dtcp:6.static]") {
     Box box;
     add(box, {"Flags: Static", "Timeout-Total: 1", "Timeout-Idle: 1"});
     box.pass(5'000);

@@ -30,7 +30,8 @@ std::string bare(const std::string& answer) {
 
 }  // namespace
 
-TEST_CASE("what is another's is answered byte for byte like what does not exist") {
+TEST_CASE("what is another's is answered byte for byte like what does not exist",
+          "[dtcp:3.key-of-source][dtcp:3.isolation][dtcp:8.own]") {
     Box box;
     const auto theirs = add(box, {"Cdest-ID: shared", "Flags: SendAsync", "Timeout-Total: 80000"}, "b");
     const auto id = fmt::format("Criteria-ID: {}", theirs);
@@ -62,7 +63,8 @@ TEST_CASE("what is another's is answered byte for byte like what does not exist"
     }
 }
 
-TEST_CASE("a configured destination of another source is answered like one that is not configured") {
+TEST_CASE("a configured destination of another source is answered like one that is not configured",
+          "[dtcp:3.isolation][dtcp:9.430]") {
     Box box;
     const auto ask = [&](std::string_view name) {
         auto text = bare(box.ask(request("ADD", {fmt::format("Cdest-ID: {}", name), "Flags: Static"})));
@@ -71,7 +73,8 @@ TEST_CASE("a configured destination of another source is answered like one that 
     CHECK(ask("theirs") == ask("nobody"));
 }
 
-TEST_CASE("actions: one that the source may not use and one that nobody can are one 501") {
+TEST_CASE("actions: one that the source may not use and one that nobody can are one 501",
+          "[dtcp:9.501-action][dtcp:9.redirect][dtcp:9.block]") {
     const auto config =
         changed([](lib::Config& c) { c.sources[0].actions = {lib::PrivilegedAction::block}; });
     Box box{config};
@@ -83,7 +86,8 @@ TEST_CASE("actions: one that the source may not use and one that nobody can are 
     CHECK(one(box.ask(add_message(1, {"Action: Copy"}))).code == 200);
 }
 
-TEST_CASE("551: not more different destinations than max-destinations; known ones may be used again") {
+TEST_CASE("551: not more different destinations than max-destinations; known ones may be used again",
+          "[dtcp:9.551]") {
     Box box;
     add(box, {"Cdest-ID: one"});
     add(box, {"Cdest-ID: two"});
@@ -96,7 +100,7 @@ TEST_CASE("551: not more different destinations than max-destinations; known one
     add(box, {"Cdest-ID: four"});
 }
 
-TEST_CASE("550: not more taps of all sources than [control] max-criteria") {
+TEST_CASE("550: not more taps of all sources than [control] max-criteria", "[dtcp:9.550-all]") {
     const auto config = changed([](lib::Config& c) { c.control.max_criteria = 3; });
     Box box{config};
     add(box, {}, "b");
@@ -143,14 +147,15 @@ TEST_CASE("messages that are not authentic use up nothing of a source's pace") {
     CHECK(one(box.ask(noop(1))).code == 200);
 }
 
-TEST_CASE("ssh-sequence none: numbers are echoed, whatever they are") {
+TEST_CASE("ssh-sequence none: numbers are echoed, whatever they are", "[dtcp:1.ssh-seq-echoed]") {
     Box box;
     const auto session = box.open();
     box.send(session, noop(5) + noop(5) + noop(1));
     CHECK(read(box.take(session)).size() == 3);
 }
 
-TEST_CASE("ssh-sequence session: numbers must grow, by 256 at most; else no answer, an event, nothing done") {
+TEST_CASE("ssh-sequence session: numbers must grow, by 256 at most; else no answer, an event, nothing done",
+          "[dtcp:1.ssh-seq-session][dtcp:3.silent-sequence][dtcp:3.seq-wrap]") {
     const auto config =
         changed([](lib::Config& c) { c.sources[0].ssh_sequence = lib::SshSequence::session; });
     Box box{config};
@@ -178,7 +183,8 @@ TEST_CASE("ssh-sequence session: numbers must grow, by 256 at most; else no answ
     CHECK(read(box.take(third)).size() == 1);
 }
 
-TEST_CASE("a message that waits is judged by its number once, not each time it is looked at") {
+TEST_CASE("a message that waits is judged by its number once, not each time it is looked at",
+          "[dtcp:1.ssh-seq-session]") {
     const auto config =
         changed([](lib::Config& c) { c.sources[0].ssh_sequence = lib::SshSequence::session; });
     Box box{config};
@@ -226,7 +232,8 @@ TEST_CASE("authentication that fails again and again: the session is read ever m
     CHECK(last >= 31'900);
 }
 
-TEST_CASE("versions: REFRESH, ENABLE and LIST are answered in the request's own; no IPv6 before 0.7") {
+TEST_CASE("versions: REFRESH, ENABLE and LIST are answered in the request's own; no IPv6 before 0.7",
+          "[dtcp:4.accepted][dtcp:4.no-ipv6][dtcp:4.list-num-criteria]") {
     Box box;
     const auto id = add(box, {"Flags: SendAsync", "Timeout-Total: 60"});
     const auto criteria = fmt::format("Criteria-ID: {}", id);

@@ -25,7 +25,7 @@ lib::DropPolicyConfig policy(bool both) {
     return result;
 }
 
-TEST_CASE("a policy is asked for by its bit, of one family or of both") {
+TEST_CASE("a policy is asked for by its bit, of one family or of both", "[dtcp:5.policy-suppresses]") {
     std::vector<lib::DropPolicyConfig> configured{policy(false), policy(true), policy(false), policy(false)};
     configured[2].criterion.protocol = {{9, 3, false}};  // impossible: matches nothing, keeps its number
     configured[3].criterion.interfaces = {{2, 0}};

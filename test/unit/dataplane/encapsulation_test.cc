@@ -74,7 +74,7 @@ std::vector<Bytes> packets(const Encapsulation& encapsulation, const Bytes& body
     return result;
 }
 
-TEST_CASE("an IPv4 header is what delivery.md asks for") {
+TEST_CASE("an IPv4 header is what delivery.md asks for", "[dtcp:7.cdest-ttl]") {
     const Encapsulation encapsulation = make_encapsulation(destination(lib::Family::ipv4));
     for (const std::size_t length : {0U, 1U, 20U, 1500U, 9216U, 65'507U}) {
         const Bytes body = body_of(length);
@@ -166,7 +166,8 @@ TEST_CASE("fragments fit, follow one another without gap or overlap, and hold th
     }
 }
 
-TEST_CASE("the mirror header follows the UDP header, once, and every length and checksum counts it") {
+TEST_CASE("the mirror header follows the UDP header, once, and every length and checksum counts it",
+          "[dtcp:7.intercept-id]") {
     for (const lib::Family family : {lib::Family::ipv4, lib::Family::ipv6}) {
         auto to = destination(family);
         to.shim = lib::Shim::jmirror;

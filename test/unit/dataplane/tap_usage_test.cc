@@ -65,7 +65,8 @@ std::uint32_t any_size(std::mt19937& random) {
     return static_cast<std::uint32_t>(20 + random() % 1500);
 }
 
-TEST_CASE("workers together admit exactly as many packets as the limit says", "[limits]") {
+TEST_CASE("workers together admit exactly as many packets as the limit says",
+          "[limits][dtcp:6.timeout-packets]") {
     for (const std::uint64_t limit : {0U, 1U, 1000U, 20'000U}) {
         TapUsage usage(true);
         const lib::TapService limits{.packet_limit = limit};
@@ -78,7 +79,8 @@ TEST_CASE("workers together admit exactly as many packets as the limit says", "[
     }
 }
 
-TEST_CASE("workers together admit exactly as many bytes as the limit says, when packets fit it", "[limits]") {
+TEST_CASE("workers together admit exactly as many bytes as the limit says, when packets fit it",
+          "[limits][dtcp:6.timeout-bytes]") {
     TapUsage usage(true);
     const lib::TapService limits{.byte_limit = 1'000'000};
     const Tally total = race(usage, limits, 0, [](std::mt19937&) { return 100U; });
@@ -89,7 +91,7 @@ TEST_CASE("workers together admit exactly as many bytes as the limit says, when 
     CHECK(total.ends <= 1);
 }
 
-TEST_CASE("of two limits the first that is met ends the tap, exactly", "[limits]") {
+TEST_CASE("of two limits the first that is met ends the tap, exactly", "[limits][dtcp:6.timeout-packets]") {
     std::mt19937 random(9);
     for (int round = 0; round < 50; ++round) {
         TapUsage usage(true);
@@ -105,7 +107,8 @@ TEST_CASE("of two limits the first that is met ends the tap, exactly", "[limits]
     }
 }
 
-TEST_CASE("a packet that goes beyond ends the tap, even for those that would fit", "[limits]") {
+TEST_CASE("a packet that goes beyond ends the tap, even for those that would fit",
+          "[limits][dtcp:6.timeout-bytes]") {
     TapUsage usage(true);
     lib::TapService limits{.byte_limit = 1000};
     CHECK(usage.admit(limits, 0, 900) == Admission::admitted);

@@ -39,7 +39,8 @@ source-address = "2001:db8::/32"
 
 [ssh])";
 
-TEST_CASE("interfaces: by name and unit, by a name of their own, by a port's name; else there is none") {
+TEST_CASE("interfaces: by name and unit, by a name of their own, by a port's name; else there is none",
+          "[dtcp:7.unknown-place]") {
     const ConfigFolder folder;
     const auto config = folder.with("[ssh]", places);
     REQUIRE(config);

@@ -113,6 +113,19 @@ TEST_CASE_METHOD(ConfigFolder, "config: a wrong value is shown with what would b
     }
 }
 
+TEST_CASE_METHOD(ConfigFolder, "config: limits of the SSH service are 1 to 250",
+                 "[config][dtcp:1.limits-range]") {
+    for (const std::string key : {"connection-limit", "rate-limit"}) {
+        for (const std::string number : {"0", "251"}) {
+            CHECK_THAT(error("access =", key + " = " + number + "\naccess ="),
+                       Contains("the number " + number + " is not allowed here: a number, 1 to 250 is"));
+        }
+        for (const std::string number : {"1", "250"}) {
+            CHECK(with("access =", key + " = " + number + "\naccess ="));
+        }
+    }
+}
+
 TEST_CASE_METHOD(ConfigFolder, "config: what is missing is named, with the place where it belongs",
                  "[config]") {
     CHECK(error("workers = [0]\n", "") ==

@@ -67,7 +67,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: a good file means what it says", "[confi
     CHECK(config.ssh.listen.empty());
 }
 
-TEST_CASE_METHOD(ConfigFolder, "config: what is not said is the default of lib/config.h", "[config]") {
+TEST_CASE_METHOD(ConfigFolder, "config: what is not said is the default of lib/config.h",
+                 "[config][dtcp:1.ssh-port][dtcp:1.udp-port][dtcp:1.udp-off][dtcp:1.limits-range]") {
     const auto config = load(good_text);
     REQUIRE(config);
     const Config fresh;
@@ -84,9 +85,13 @@ TEST_CASE_METHOD(ConfigFolder, "config: what is not said is the default of lib/c
     CHECK(config->ssh.rate_limit_share == 80);
     CHECK(config->ssh.idle_timeout == 3600);
     CHECK(config->ssh.host_keys == std::vector<std::filesystem::path>{"/etc/ssh/ssh_host_ed25519_key"});
+    CHECK(config->udp.ports == std::vector<std::uint16_t>{1814});
+    CHECK(config->udp.listen.empty());
+    CHECK_FALSE(config->sources[0].udp);
 }
 
-TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read", "[config]") {
+TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read",
+                 "[config][dtcp:1.ssh-port][dtcp:1.udp-port]") {
     std::ofstream(folder.path() / "host_key") << "x";
     std::string text(good_text);
     const auto insert_after = [&](std::string_view part, std::string_view more) {

@@ -64,7 +64,7 @@ TEST_CASE("an access list admits its prefixes only, first and last address inclu
     }
 }
 
-TEST_CASE("connection-limit is the number of sessions, not one less or more") {
+TEST_CASE("connection-limit is the number of sessions, not one less or more", "[dtcp:1.connection-limit]") {
     Admission admission(config({}, 2, 150));
     CHECK(admission.decide(address("192.0.2.1"), 1, now) == Verdict::admitted);
     CHECK(admission.decide(address("192.0.2.1"), 2, now) == Verdict::connection_limit);

@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 constexpr RateLimit::TimePoint start{1'000'000s};
 
-TEST_CASE("the limit is admitted at once, and not one more") {
+TEST_CASE("the limit is admitted at once, and not one more", "[dtcp:1.rate-limit]") {
     RateLimit limit(3);
     REQUIRE(limit.admit(start));
     REQUIRE(limit.admit(start));
@@ -25,7 +25,7 @@ TEST_CASE("the limit is admitted at once, and not one more") {
     REQUIRE_FALSE(limit.admit(start + 59'999ms));
 }
 
-TEST_CASE("an admission is forgotten after exactly a minute, one by one") {
+TEST_CASE("an admission is forgotten after exactly a minute, one by one", "[dtcp:1.rate-limit]") {
     RateLimit limit(2);
     REQUIRE(limit.admit(start));
     REQUIRE(limit.admit(start + 30s));
@@ -56,7 +56,7 @@ TEST_CASE("it is idle when its newest admission is a minute old, wherever that s
     CHECK(limit.idle(start + 121s));
 }
 
-TEST_CASE("any sequence of attempts agrees with a log of the last minute") {
+TEST_CASE("any sequence of attempts agrees with a log of the last minute", "[dtcp:1.rate-limit]") {
     std::mt19937 random(20260607);
     for (const auto most : std::to_array<std::uint16_t>({1, 2, 150, 250})) {
         RateLimit limit(most);

@@ -112,7 +112,7 @@ Tally run_all(std::uint64_t seed) {
 }
 
 TEST_CASE("the table decides as the reference does, for 1, 100 and 10,000 taps, in every variant",
-          "[table]") {
+          "[table][dtcp:6.elements][dtcp:6.list-meaning][dtcp:6.ports-only-there]") {
     Tally tally;
     for (std::uint64_t seed = 1; tally.decisions < wanted_decisions(); ++seed) {
         tally += run_all(seed);

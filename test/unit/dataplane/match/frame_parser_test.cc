@@ -96,7 +96,8 @@ std::vector<Bytes> every_kind() {
     return frames;
 }
 
-TEST_CASE("ports of every protocol that has them are read, over both families", "[parser]") {
+TEST_CASE("ports of every protocol that has them are read, over both families",
+          "[parser][dtcp:6.port-protocols]") {
     struct Kind {
         std::uint16_t protocol;
         Packet& (Packet::*add)(PortFields);
@@ -133,7 +134,8 @@ TEST_CASE("ports of every protocol that has them are read, over both families", 
     }
 }
 
-TEST_CASE("ICMP and ICMPv6 give type and code, and no ports", "[parser]") {
+TEST_CASE("ICMP and ICMPv6 give type and code, and no ports",
+          "[parser][dtcp:6.ports-only-there][dtcp:6.icmp-protocols]") {
     const Headers four = parse(Packet().ipv4().icmp({.type = 3, .code = 13}).frame());
     CHECK(four.verdict == Verdict::ok);
     CHECK(four.flags == flag::icmp);
@@ -320,7 +322,7 @@ TEST_CASE("an extension header beyond the packet's end leaves the addresses", "[
           Verdict::extension_headers);
 }
 
-TEST_CASE("what hides or carries nothing is a protocol of its own", "[parser]") {
+TEST_CASE("what hides or carries nothing is a protocol of its own", "[parser][dtcp:6.ports-only-there]") {
     for (const int protocol : {50, 59, 135, 139, 47, 41, 4}) {
         const Headers headers = parse(
             Packet().ipv6().hop_by_hop().raw(static_cast<std::uint16_t>(protocol), Bytes(16, 0)).frame());

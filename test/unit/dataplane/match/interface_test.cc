@@ -62,7 +62,8 @@ Bytes untagged() {
     return Packet().ipv4({.source = "10.0.0.7"}).udp().frame(60);
 }
 
-TEST_CASE_METHOD(Table, "a tap matches at its interfaces only, with and without an address", "[interface]") {
+TEST_CASE_METHOD(Table, "a tap matches at its interfaces only, with and without an address",
+                 "[interface][dtcp:7.input-interface]") {
     add(0, with_source(at({{1, 100}}), "10.0.0.7"));
     add(1, at({{1, 100}}));
     add(2, at({{1, 0}}));

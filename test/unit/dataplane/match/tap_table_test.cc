@@ -146,7 +146,8 @@ TEST_CASE("what cannot be staged is refused by name and changes nothing", "[tabl
     CHECK(table.usage().taps == 1);
 }
 
-TEST_CASE("a tap of either direction of a host is one tap: each frame once, and all of it goes", "[table]") {
+TEST_CASE("a tap of either direction of a host is one tap: each frame once, and all of it goes",
+          "[table][dtcp:7.ip-addr]") {
     CountingResource memory;
     {
         Quiescence quiescence(1);
@@ -184,7 +185,7 @@ TEST_CASE("a tap of either direction of a host is one tap: each frame once, and 
     CHECK(memory.bytes() == 0);
 }
 
-TEST_CASE("the lists and the host of a tap of either direction hold together", "[table]") {
+TEST_CASE("the lists and the host of a tap of either direction hold together", "[table][dtcp:7.ip-addr]") {
     struct Case {
         const char* what;
         lib::AddressList source;
@@ -249,7 +250,7 @@ TEST_CASE("a criterion of the most terms is exact", "[table]") {
 }
 
 TEST_CASE("a later fragment matches on addresses and protocol, but no criterion that names ports",
-          "[table]") {
+          "[table][dtcp:6.ports-only-there]") {
     Quiescence quiescence(1);
     TapTable table(quiescence, {.max_taps = 8});
     Asker ask(table);

@@ -12,7 +12,7 @@ namespace {
 
 using dtcp::Code;
 
-TEST_CASE("5: ADD needs a Cdest-ID: one, or a comma list", "[dtcp]") {
+TEST_CASE("5: ADD needs a Cdest-ID: one, or a comma list", "[dtcp][dtcp:5.add-cdest][dtcp:9.400-missing]") {
     CHECK(fails_with(bare_add({"Flags: Static"}), Code::bad_request, ""));
     const auto one = bare_add({"Flags: Static", "Cdest-ID: cd1"});
     REQUIRE(one);
@@ -28,11 +28,11 @@ TEST_CASE("5: ADD needs a Cdest-ID: one, or a comma list", "[dtcp]") {
     }
 }
 
-TEST_CASE("5: a content destination twice in one ADD is 400", "[dtcp]") {
+TEST_CASE("5: a content destination twice in one ADD is 400", "[dtcp][dtcp:5.add-cdest]") {
     CHECK(fails_with(bare_add({"Flags: Static", "Cdest-ID: a,b,a"}), Code::bad_request, "Cdest-ID: a,b,a"));
 }
 
-TEST_CASE("9: more than 16 content destinations are 551", "[dtcp]") {
+TEST_CASE("9: more than 16 content destinations are 551", "[dtcp][dtcp:7.cdest-16]") {
     std::string line = "Cdest-ID: c0";
     for (int i = 1; i < 16; ++i) {
         line += ",c" + std::to_string(i);
@@ -42,7 +42,7 @@ TEST_CASE("9: more than 16 content destinations are 551", "[dtcp]") {
     CHECK(fails_with(bare_add({"Flags: Static", line}), Code::too_many_cdests, line));
 }
 
-TEST_CASE("5: Priority is 1..255, default 1", "[dtcp]") {
+TEST_CASE("5: Priority is 1..255, default 1", "[dtcp][dtcp:5.add-priority][dtcp:9.400-range]") {
     CHECK(add({})->priority == 1);
     CHECK(add({"Priority: 1"})->priority == 1);
     CHECK(add({"Priority: 255"})->priority == 255);
@@ -52,7 +52,8 @@ TEST_CASE("5: Priority is 1..255, default 1", "[dtcp]") {
     }
 }
 
-TEST_CASE("5: Action is Copy, Redirect or Block, default Copy; another is 501 with its line", "[dtcp]") {
+TEST_CASE("5: Action is Copy, Redirect or Block, default Copy; another is 501 with its line",
+          "[dtcp][dtcp:5.add-action][dtcp:9.501-value]") {
     CHECK(add({})->action == dtcp::Action::copy);
     CHECK(add({})->action_line.empty());
     CHECK(add({"Action: COPY"})->action == dtcp::Action::copy);
@@ -64,7 +65,7 @@ TEST_CASE("5: Action is Copy, Redirect or Block, default Copy; another is 501 wi
 }
 
 TEST_CASE("5: Flags of ADD are Static and SendAsync regardless of case; another is 501 with its line",
-          "[dtcp]") {
+          "[dtcp][dtcp:5.add-flags][dtcp:9.501-value]") {
     const auto both = bare_add({"Cdest-ID: a", "Flags: STATIC , sendasync"});
     REQUIRE(both);
     CHECK(both->is_static);
@@ -77,7 +78,8 @@ TEST_CASE("5: Flags of ADD are Static and SendAsync regardless of case; another 
     CHECK(fails_with(bare_add({"Cdest-ID: a", "Flags:"}), Code::bad_request, "Flags:"));
 }
 
-TEST_CASE("6: at least one timeout that is not zero, or Static; otherwise 433", "[dtcp]") {
+TEST_CASE("6: at least one timeout that is not zero, or Static; otherwise 433",
+          "[dtcp][dtcp:6.timeout-needed][dtcp:9.433]") {
     CHECK(fails_with(bare_add({"Cdest-ID: a"}), Code::improper_timeout, ""));
     CHECK(fails_with(bare_add({"Cdest-ID: a", "Timeout-Bytes: 0", "Timeout-Idle: 0"}), Code::improper_timeout,
                      "Timeout-Idle: 0"));
@@ -91,7 +93,7 @@ TEST_CASE("6: at least one timeout that is not zero, or Static; otherwise 433", 
 
 TEST_CASE(
     "6: Timeout-Idle and Timeout-Total are 0..86400 s, packets and bytes 64 bit; else 433 with the line",
-    "[dtcp]") {
+    "[dtcp][dtcp:6.timeout-range]") {
     const auto most =
         bare_add({"Cdest-ID: a", "Timeout-Idle: 86400", "Timeout-Total: 86400",
                   "Timeout-Packets: 18446744073709551615", "Timeout-Bytes: 18446744073709551615"});
@@ -104,7 +106,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("6: with Static all timeouts are ignored", "[dtcp]") {
+TEST_CASE("6: with Static all timeouts are ignored", "[dtcp][dtcp:6.static]") {
     const auto ignored = add({"Timeout-Idle: 600", "Timeout-Bytes: nonsense"});
     REQUIRE(ignored);
     CHECK(ignored->is_static);
@@ -112,7 +114,8 @@ TEST_CASE("6: with Static all timeouts are ignored", "[dtcp]") {
     CHECK(ignored->given.find("TIMEOUT") == std::string::npos);
 }
 
-TEST_CASE("6: the filter of an ADD is its criterion, and a bad one refuses the ADD", "[dtcp]") {
+TEST_CASE("6: the filter of an ADD is its criterion, and a bad one refuses the ADD",
+          "[dtcp][dtcp:5.add-filter][dtcp:9.432]") {
     const auto good = add({"Source-Address: 10.0.0.1", "Dest-Port: 53,80", "Protocol: 17"});
     REQUIRE(good);
     CHECK(good->criterion.source_address.size() == 1);
@@ -120,7 +123,8 @@ TEST_CASE("6: the filter of an ADD is its criterion, and a bad one refuses the A
     CHECK(fails_with(add({"Dest-Port: 99999"}), Code::improper_filter, "Dest-Port: 99999"));
 }
 
-TEST_CASE("8: what LIST repeats is what was given, in our spelling and Junos's order", "[dtcp]") {
+TEST_CASE("8: what LIST repeats is what was given, in our spelling and Junos's order",
+          "[dtcp][dtcp:2.any-order][dtcp:2.upper-case][dtcp:8.criteria][dtcp:8.order]") {
     const auto given =
         bare_add({"X-MD-Intercept-Id: 0x0123456789abcdef", "flags:  sendasync", "x-jtap-cdest-ttl: 64",
                   "X-JTap-Cdest-Source-Port: 1000", "X-JTap-Cdest-Source-Address: 10.9.9.9",

@@ -21,7 +21,7 @@ std::string client_message(std::initializer_list<std::string_view> texts, std::s
     return message + std::string{line_end} + std::string{line_end};
 }
 
-TEST_CASE("dialect: an ADD with a wildcard for all that is not restricted", "[dtcp]") {
+TEST_CASE("dialect: an ADD with a wildcard for all that is not restricted", "[dtcp][dtcp:6.missing]") {
     auto key = hmac("Juniper");
     const std::string raw =
         client_message({"ADD DTCP/0.7", "Csource-ID: ftap1", "Cdest-ID: cd1", "Source-Address: 10.0.0.1",
@@ -40,7 +40,7 @@ TEST_CASE("dialect: an ADD with a wildcard for all that is not restricted", "[dt
     CHECK(add->is_static);
 }
 
-TEST_CASE("dialect: two destinations, one source, IPv6, eight interfaces", "[dtcp]") {
+TEST_CASE("dialect: two destinations, one source, IPv6, eight interfaces", "[dtcp][dtcp:7.interfaces]") {
     const std::string raw = client_message(
         {"ADD DTCP/0.7", "Csource-ID: ftap1", "Cdest-ID: cd1,cd2", "Source-Address: 2001:db8::1",
          "Dest-Address: *", "Source-Port: 1000", "Dest-Port: *", "Protocol: 17", "Priority: 2",
@@ -58,7 +58,8 @@ TEST_CASE("dialect: two destinations, one source, IPv6, eight interfaces", "[dtc
     CHECK(add->criterion.family == lib::Family::ipv6);
 }
 
-TEST_CASE("dialect: X-Jtap-Filter-Family: ccc beside Protocol: *", "[dtcp]") {
+TEST_CASE("dialect: X-Jtap-Filter-Family: ccc beside Protocol: *",
+          "[dtcp][dtcp:2.dialect][dtcp:7.ccc-no-filter]") {
     const std::string raw =
         client_message({"ADD DTCP/0.8", "Csource-ID: ftap1", "Cdest-ID: cd1", "Protocol: *", "Priority: 2",
                         "X-JTap-Output-Interface: xe-0/0/0", "X-Jtap-Filter-Family: ccc",
@@ -70,7 +71,7 @@ TEST_CASE("dialect: X-Jtap-Filter-Family: ccc beside Protocol: *", "[dtcp]") {
 
 TEST_CASE(
     "dialect: a subscriber trigger with parameters of other systems and a 4-byte or padded intercept id",
-    "[dtcp]") {
+    "[dtcp][dtcp:2.unknown-x][dtcp:7.intercept-id-form]") {
     const std::string raw = client_message(
         {"ADD DTCP/0.7", "Csource-ID: LI-user", "Cdest-ID: md1", "Priority: 2",
          "X-Interface-Id: demux0.1073741825", "X-Logical-System: default", "X-Router-Instance: default",
@@ -87,7 +88,7 @@ TEST_CASE(
 }
 
 TEST_CASE("dialect: CDest-ID, two spaces after the colon, LF line ends, every message with Seq: 1",
-          "[dtcp]") {
+          "[dtcp][dtcp:2.dialect]") {
     auto key = hmac("Juniper");
     const std::string stream =
         client_message({"LIST DTCP/0.7", "Csource-ID: ftap1", "Flags:  BOTH"}) +

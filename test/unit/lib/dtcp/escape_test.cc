@@ -15,14 +15,14 @@ using lib::dtcp::escape_line;
 using lib::dtcp::is_utf8;
 using lib::dtcp::unescape;
 
-TEST_CASE("2: three decimal digits after a backslash stand for that byte", "[dtcp]") {
+TEST_CASE("2: three decimal digits after a backslash stand for that byte", "[dtcp][dtcp:2.escape]") {
     CHECK(unescape("a\\044b") == "a,b");
     CHECK(unescape("\\000\\255") == std::string{'\0', static_cast<char>(255)});
     CHECK(unescape("\\0921") == "\\1");
     CHECK(unescape("") == "");
 }
 
-TEST_CASE("2: a backslash with anything else after it is no escape", "[dtcp]") {
+TEST_CASE("2: a backslash with anything else after it is no escape", "[dtcp][dtcp:2.escape]") {
     for (const std::string_view bad :
          {"\\", "\\1", "\\12", "\\256", "\\999", "\\a12", "\\12a", "a\\", "\\ 44"}) {
         CAPTURE(bad);
@@ -30,7 +30,8 @@ TEST_CASE("2: a backslash with anything else after it is no escape", "[dtcp]") {
     }
 }
 
-TEST_CASE("escape: what is written is read as the same bytes, and stays inside its line and list", "[dtcp]") {
+TEST_CASE("escape: what is written is read as the same bytes, and stays inside its line and list",
+          "[dtcp][dtcp:2.escape-no-delimiter]") {
     std::mt19937 random{2};
     std::uniform_int_distribution<int> length{0, 24};
     std::uniform_int_distribution<int> byte{0, 255};
@@ -63,7 +64,7 @@ TEST_CASE("escape: what is escaped already stays as it is in a line", "[dtcp]") 
     CHECK(escape_line(std::string_view{"a\0b", 3}) == "a\\000b");
 }
 
-TEST_CASE("2: UTF-8 is what RFC 3629 says", "[dtcp]") {
+TEST_CASE("2: UTF-8 is what RFC 3629 says", "[dtcp][dtcp:2.utf-8]") {
     for (const std::string_view good :
          {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
           "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "z\xc3\xa4z"}) {

@@ -271,8 +271,9 @@ class Generator {
     std::mt19937 random_;
 };
 
-TEST_CASE("6: a compiled filter matches exactly what the lists say, over random filters and packets",
-          "[dtcp]") {
+TEST_CASE(
+    "6: a compiled filter matches exactly what the lists say, over random filters and packets",
+    "[dtcp][dtcp:6.elements][dtcp:6.address-forms][dtcp:6.number-forms][dtcp:6.lists][dtcp:6.list-meaning]") {
     Generator generator{3};
     int contradictory = 0;
     int hits = 0;

@@ -50,21 +50,23 @@ std::vector<std::string> bytewise(std::string_view stream) {
 
 using Messages = std::vector<std::string>;
 
-TEST_CASE("2: a message ends with an empty line, which is part of it", "[dtcp]") {
+TEST_CASE("2: a message ends with an empty line, which is part of it",
+          "[dtcp][dtcp:1.ssh-framing][dtcp:2.empty-line]") {
     CHECK(split({"A\r\nB\r\n\r\nC\r\n\r\n"}) == Messages{"A\r\nB\r\n\r\n", "C\r\n\r\n"});
     CHECK(split({"A\r\nB\r\n"}).empty());
 }
 
-TEST_CASE("2: a bare LF is accepted as a line end", "[dtcp]") {
+TEST_CASE("2: a bare LF is accepted as a line end", "[dtcp][dtcp:2.line-end]") {
     CHECK(split({"A\nB\n\nC\n\n"}) == Messages{"A\nB\n\n", "C\n\n"});
     CHECK(split({"A\nB\r\n\nC\n\r\n"}) == Messages{"A\nB\r\n\n", "C\n\r\n"});
 }
 
-TEST_CASE("2: white space before a line end is ignored: a line of white space is empty", "[dtcp]") {
+TEST_CASE("2: white space before a line end is ignored: a line of white space is empty",
+          "[dtcp][dtcp:2.trailing-space]") {
     CHECK(split({"A \r\n \t\r\nB\r\n\r\n"}) == Messages{"A \r\n \t\r\n", "B\r\n\r\n"});
 }
 
-TEST_CASE("2: a CR that no LF follows is no line end", "[dtcp]") {
+TEST_CASE("2: a CR that no LF follows is no line end", "[dtcp][dtcp:2.line-end]") {
     CHECK(split({"A\r\rB\r\n\r\r\n\r\n"}) == Messages{"A\r\rB\r\n\r\r\n\r\n"});
     CHECK(split({"A\n\rB\n\n"}) == Messages{"A\n\rB\n\n"});
     CHECK(split({"A\n\r \n\n"}) == Messages{"A\n\r \n\n"});
@@ -75,7 +77,7 @@ TEST_CASE("framing: empty lines before a message belong to none", "[dtcp]") {
     CHECK(split({" ", "\t", "A\n\n"}) == Messages{" \tA\n\n"});
 }
 
-TEST_CASE("framing: how the stream is cut into chunks changes nothing", "[dtcp]") {
+TEST_CASE("framing: how the stream is cut into chunks changes nothing", "[dtcp][dtcp:1.ssh-framing]") {
     const std::string stream =
         "\r\n \nADD DTCP/0.7\r\nA: b \r\n\r\nNOOP DTCP/0.7\nB: c\r\r\n\n\n\r\r\n \t\n\r\n\r\nX\n";
     const Messages whole = split({stream});
@@ -96,7 +98,7 @@ TEST_CASE("framing: how the stream is cut into chunks changes nothing", "[dtcp]"
     }
 }
 
-TEST_CASE("1: a message of 64 KiB is taken, one byte more is not", "[dtcp]") {
+TEST_CASE("1: a message of 64 KiB is taken, one byte more is not", "[dtcp][dtcp:1.max-message]") {
     const std::string longest = std::string(max_message - 4, 'a') + "\r\n\r\n";
     REQUIRE(longest.size() == 64 * 1024);
     CHECK(split({longest, longest}) == Messages{longest, longest});
@@ -107,7 +109,7 @@ TEST_CASE("1: a message of 64 KiB is taken, one byte more is not", "[dtcp]") {
 }
 
 TEST_CASE("1: too long is decided at the first byte beyond the limit, and nothing beyond it is kept",
-          "[dtcp]") {
+          "[dtcp][dtcp:1.max-message]") {
     Splitter splitter{100};
     for (int i = 0; i < 100; ++i) {
         std::string_view input = "x";

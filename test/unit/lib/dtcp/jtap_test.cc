@@ -16,7 +16,8 @@ lib::IpAddress address(std::string_view text) {
     return lib::parse_address(text).value();
 }
 
-TEST_CASE("7: X-JTap-Cdest-* say where copies go and from where", "[dtcp]") {
+TEST_CASE("7: X-JTap-Cdest-* say where copies go and from where",
+          "[dtcp][dtcp:7.cdest-dest][dtcp:7.cdest-source][dtcp:7.cdest-ttl]") {
     const auto full = add({"X-JTap-Cdest-Dest-Address: 203.0.113.1", "X-JTap-Cdest-Dest-Port: 7890",
                            "X-JTap-Cdest-Source-Address: 198.51.100.1", "X-JTap-Cdest-Source-Port: 12321",
                            "X-JTap-Cdest-TTL: 64"});
@@ -29,7 +30,8 @@ TEST_CASE("7: X-JTap-Cdest-* say where copies go and from where", "[dtcp]") {
     CHECK(add({"X-JTap-Cdest-Dest-Address: 2001:db8::1"})->cdests[0].dest_address == address("2001:db8::1"));
 }
 
-TEST_CASE("7: destination lists have one entry for each Cdest-ID entry; another number is 432", "[dtcp]") {
+TEST_CASE("7: destination lists have one entry for each Cdest-ID entry; another number is 432",
+          "[dtcp][dtcp:7.cdest-lists]") {
     const auto two = [](std::initializer_list<std::string_view> texts) {
         const std::string raw = "ADD DTCP/0.7\r\nCdest-ID: a,b\r\nFlags: STATIC\r\n" + whole(texts);
         return dtcp::parse_add(dtcp::parse_request(raw));
@@ -52,7 +54,7 @@ TEST_CASE("7: destination lists have one entry for each Cdest-ID entry; another 
                      "X-JTap-Cdest-Dest-Address: 1.1.1.1,1.1.1.2"));
 }
 
-TEST_CASE("7: one source address, port and TTL go with every destination", "[dtcp]") {
+TEST_CASE("7: one source address, port and TTL go with every destination", "[dtcp][dtcp:7.cdest-source]") {
     const std::string raw = "ADD DTCP/0.7\r\nCdest-ID: a,b\r\nFlags: STATIC\r\n" +
                             whole({"X-JTap-Cdest-Source-Address: 198.51.100.1", "X-JTap-Cdest-Source-Port: 3",
                                    "X-JTap-Cdest-TTL: 5"});
@@ -65,7 +67,8 @@ TEST_CASE("7: one source address, port and TTL go with every destination", "[dtc
     }
 }
 
-TEST_CASE("7: an unreadable address, port or TTL is 400 with its line", "[dtcp]") {
+TEST_CASE("7: an unreadable address, port or TTL is 400 with its line",
+          "[dtcp][dtcp:7.cdest-form][dtcp:9.400-range]") {
     for (const std::string_view bad : {"X-JTap-Cdest-Dest-Address: here", "X-JTap-Cdest-Dest-Address:",
                                        "X-JTap-Cdest-Dest-Address: 10.0.0.0/8", "X-JTap-Cdest-Dest-Port: 0",
                                        "X-JTap-Cdest-Dest-Port: 65536", "X-JTap-Cdest-Source-Address: *",
@@ -76,12 +79,12 @@ TEST_CASE("7: an unreadable address, port or TTL is 400 with its line", "[dtcp]"
     CHECK(add({"X-JTap-Cdest-TTL: 255", "X-JTap-Cdest-Source-Port: 0"}));
 }
 
-TEST_CASE("7: an encapsulation header of two families is 901", "[dtcp]") {
+TEST_CASE("7: an encapsulation header of two families is 901", "[dtcp][dtcp:7.cdest-form]") {
     CHECK(fails_with(add({"X-JTap-Cdest-Dest-Address: 203.0.113.1", "X-JTap-Cdest-Source-Address: ::1"}),
                      Code::jtap_failure, "X-JTap-Cdest-Source-Address: ::1"));
 }
 
-TEST_CASE("4: 0.5 and 0.6 deliver over IPv4 only", "[dtcp]") {
+TEST_CASE("4: 0.5 and 0.6 deliver over IPv4 only", "[dtcp][dtcp:4.no-ipv6]") {
     CHECK(fails_with(add({"X-JTap-Cdest-Dest-Address: ::1"}, "0.6"), Code::jtap_failure,
                      "X-JTap-Cdest-Dest-Address: ::1"));
     CHECK(fails_with(add({"X-JTap-Cdest-Source-Address: ::1"}, "0.5"), Code::jtap_failure,
@@ -89,7 +92,7 @@ TEST_CASE("4: 0.5 and 0.6 deliver over IPv4 only", "[dtcp]") {
     CHECK(add({"X-JTap-Cdest-Dest-Address: ::1"}, "0.7"));
 }
 
-TEST_CASE("7: X-JTap-VRF-Name is one name", "[dtcp]") {
+TEST_CASE("7: X-JTap-VRF-Name is one name", "[dtcp][dtcp:7.vrf]") {
     const auto vrf = add({"X-JTap-VRF-Name: blue_1"});
     REQUIRE(vrf);
     CHECK(vrf->vrf == "blue_1");
@@ -99,7 +102,7 @@ TEST_CASE("7: X-JTap-VRF-Name is one name", "[dtcp]") {
     CHECK(fails_with(add({"X-JTap-VRF-Name:"}), Code::bad_request, "X-JTap-VRF-Name:"));
 }
 
-TEST_CASE("7: interfaces are up to 8 names; a missing unit means unit 0", "[dtcp]") {
+TEST_CASE("7: interfaces are up to 8 names; a missing unit means unit 0", "[dtcp][dtcp:7.interfaces]") {
     const auto input = add({"X-JTap-Input-Interface: xe-0/0/0.100 , xe-0/0/1,ae0.0"});
     REQUIRE(input);
     CHECK(input->interface_direction == dtcp::InterfaceDirection::input);
@@ -122,7 +125,8 @@ TEST_CASE("7: interfaces are up to 8 names; a missing unit means unit 0", "[dtcp
     }
 }
 
-TEST_CASE("7: VRF, input interface and output interface exclude one another: 432", "[dtcp]") {
+TEST_CASE("7: VRF, input interface and output interface exclude one another: 432",
+          "[dtcp][dtcp:7.one-place]") {
     CHECK(fails_with(add({"X-JTap-VRF-Name: a", "X-JTap-Input-Interface: b"}), Code::improper_filter,
                      "X-JTap-Input-Interface: b"));
     CHECK(fails_with(add({"X-JTap-Output-Interface: a", "X-JTap-VRF-Name: b"}), Code::improper_filter,
@@ -131,7 +135,8 @@ TEST_CASE("7: VRF, input interface and output interface exclude one another: 432
                      "X-JTap-Output-Interface: b"));
 }
 
-TEST_CASE("7: family ccc copies layer 2 of the named interface, in 0.8", "[dtcp]") {
+TEST_CASE("7: family ccc copies layer 2 of the named interface, in 0.8",
+          "[dtcp][dtcp:7.ccc][dtcp:9.501-value]") {
     const auto ccc = add({"X-Jtap-Filter-Family: CCC", "X-JTap-Input-Interface: xe-0/0/0.5"});
     REQUIRE(ccc);
     CHECK(ccc->layer2);
@@ -143,7 +148,8 @@ TEST_CASE("7: family ccc copies layer 2 of the named interface, in 0.8", "[dtcp]
     CHECK(fails_with(add({"X-JTap-Filter-Family: ccc"}), Code::jtap_failure, "X-JTap-Filter-Family: ccc"));
 }
 
-TEST_CASE("7: with family ccc no L3 or L4 filter element may be present: 432 with its line", "[dtcp]") {
+TEST_CASE("7: with family ccc no L3 or L4 filter element may be present: 432 with its line",
+          "[dtcp][dtcp:7.ccc-no-filter]") {
     for (const std::string_view element :
          {"Source-Address: 10.0.0.1", "Dest-Address: !10.0.0.1", "Protocol: 6", "Source-Port: 1",
           "Dest-Port: 1", "ICMP-Type: 1", "ICMP-Code: 1", "X-IP-Addr: 10.0.0.1"}) {
@@ -154,7 +160,8 @@ TEST_CASE("7: with family ccc no L3 or L4 filter element may be present: 432 wit
     CHECK(add({"X-JTap-Filter-Family: ccc", "X-JTap-Input-Interface: a", "Protocol: *"}));
 }
 
-TEST_CASE("7: X-MD-Intercept-Id is hex of 8 bytes, 0x optional; Junos's short form has 4", "[dtcp]") {
+TEST_CASE("7: X-MD-Intercept-Id is hex of 8 bytes, 0x optional; Junos's short form has 4",
+          "[dtcp][dtcp:7.intercept-id-form]") {
     const auto id = [](std::string_view text) { return add({"X-MD-Intercept-Id: " + std::string{text}}); };
     CHECK(id("0123456789abcdef")->intercept_id == dtcp::InterceptId{0x0123456789abcdef, false});
     CHECK(id("0x0123456789ABCDEF")->intercept_id == dtcp::InterceptId{0x0123456789abcdef, false});
@@ -170,7 +177,7 @@ TEST_CASE("7: X-MD-Intercept-Id is hex of 8 bytes, 0x optional; Junos's short fo
     CHECK(fails_with(add({"X-MD-Intercept-Id:"}), Code::bad_request, "X-MD-Intercept-Id:"));
 }
 
-TEST_CASE("7: X-IP-Addr and X-Interface-Id are taken", "[dtcp]") {
+TEST_CASE("7: X-IP-Addr and X-Interface-Id are taken", "[dtcp][dtcp:7.interface-id][dtcp:7.ip-addr]") {
     const auto both = add({"X-IP-Addr: 2001:db8::7", "X-Interface-Id: demux0.107472834"});
     REQUIRE(both);
     CHECK(both->subscriber_address == address("2001:db8::7"));
@@ -179,7 +186,8 @@ TEST_CASE("7: X-IP-Addr and X-Interface-Id are taken", "[dtcp]") {
     CHECK(fails_with(add({"X-Interface-Id:"}), Code::bad_request, "X-Interface-Id:"));
 }
 
-TEST_CASE("7: X-UserName and X-Act-Sess-Id are 501 with the line", "[dtcp]") {
+TEST_CASE("7: X-UserName and X-Act-Sess-Id are 501 with the line",
+          "[dtcp][dtcp:7.user-name][dtcp:7.act-sess-id]") {
     CHECK(fails_with(add({"X-UserName: alice"}), Code::not_implemented, "X-UserName: alice"));
     CHECK(fails_with(add({"X-Act-Sess-Id: 12"}), Code::not_implemented, "X-Act-Sess-Id: 12"));
 }

@@ -42,7 +42,8 @@ std::string name_list(std::string_view message) {
     return names;
 }
 
-TEST_CASE("8: an entry has its parameters in the order of the specification", "[dtcp]") {
+TEST_CASE("8: an entry has its parameters in the order of the specification",
+          "[dtcp][dtcp:2.upper-case][dtcp:8.entry][dtcp:8.order]") {
     auto key = hmac("Juniper");
     ListWriter writer{dtcp::version_0_7, 3, now, 1, unlimited, key};
     ListEntry full = entry(42);
@@ -91,7 +92,7 @@ TEST_CASE("8: an entry has its parameters in the order of the specification", "[
     CHECK(messages[0] == expected);
 }
 
-TEST_CASE("8: criteria and statistics are there where they were asked for", "[dtcp]") {
+TEST_CASE("8: criteria and statistics are there where they were asked for", "[dtcp][dtcp:8.criteria]") {
     auto key = hmac("Juniper");
     ListWriter writer{dtcp::version_0_7, 3, now, 2, unlimited, key};
     ListEntry criteria = entry(1);
@@ -110,7 +111,7 @@ TEST_CASE("8: criteria and statistics are there where they were asked for", "[dt
           "NUM-REFRESH CRITERIA-NUM CRITERIA-COUNT ");
 }
 
-TEST_CASE("8: no match at all is 200 without an entry", "[dtcp]") {
+TEST_CASE("8: no match at all is 200 without an entry", "[dtcp][dtcp:8.none]") {
     auto key = hmac("Juniper");
     const auto messages = ListWriter{dtcp::version_0_7, 3, now, 0, datagram, key}.finish();
     REQUIRE(messages.size() == 1);
@@ -118,7 +119,8 @@ TEST_CASE("8: no match at all is 200 without an entry", "[dtcp]") {
     CHECK(dtcp::read_response(messages[0], key));
 }
 
-TEST_CASE("8: on SSH one answer is one long message, which a client takes apart into its entries", "[dtcp]") {
+TEST_CASE("8: on SSH one answer is one long message, which a client takes apart into its entries",
+          "[dtcp][dtcp:8.numbered][dtcp:8.ssh-one]") {
     auto key = hmac("Juniper");
     constexpr std::uint64_t total = 5000;
     ListWriter writer{dtcp::version_0_7, 3, now, total, unlimited, key};
@@ -145,7 +147,7 @@ TEST_CASE("8: on SSH one answer is one long message, which a client takes apart 
 
 TEST_CASE(
     "8: on UDP messages hold at most 1,400 bytes, whole entries, the request's SEQ and their own signature",
-    "[dtcp]") {
+    "[dtcp][dtcp:8.udp-size][dtcp:8.udp-whole][dtcp:8.numbered]") {
     auto key = hmac("Juniper");
     constexpr std::uint64_t total = 100;
     ListWriter writer{dtcp::version_0_8, 77, now, total, datagram, key};
@@ -174,7 +176,7 @@ TEST_CASE(
     CHECK(next == total + 1);
 }
 
-TEST_CASE("8: an entry larger than a datagram goes out whole and alone", "[dtcp]") {
+TEST_CASE("8: an entry larger than a datagram goes out whole and alone", "[dtcp][dtcp:8.udp-size]") {
     auto key = hmac("Juniper");
     const std::string given = "PROTOCOL: " + std::string(3000, '1') + "\r\n";
     for (std::uint64_t large_id = 1; large_id <= 3; ++large_id) {
@@ -198,7 +200,8 @@ TEST_CASE("8: an entry larger than a datagram goes out whole and alone", "[dtcp]
     }
 }
 
-TEST_CASE("8: no datagram is larger than 1,400 bytes, however the entries fill it", "[dtcp]") {
+TEST_CASE("8: no datagram is larger than 1,400 bytes, however the entries fill it",
+          "[dtcp][dtcp:8.udp-size]") {
     auto key = hmac("Juniper");
     for (const dtcp::Version version : {dtcp::version_0_5, dtcp::version_0_6}) {
         for (std::size_t length = 1; length <= 200; ++length) {
@@ -218,7 +221,8 @@ TEST_CASE("8: no datagram is larger than 1,400 bytes, however the entries fill i
     }
 }
 
-TEST_CASE("4: in 0.5 there is no CRITERIA-NUM, and NUM-CRITERIA is in the last message only", "[dtcp]") {
+TEST_CASE("4: in 0.5 there is no CRITERIA-NUM, and NUM-CRITERIA is in the last message only",
+          "[dtcp][dtcp:4.list-num-criteria]") {
     auto key = hmac("Juniper");
     ListWriter writer{dtcp::version_0_5, 3, now, 30, datagram, key};
     for (std::uint64_t id = 1; id <= 30; ++id) {
@@ -239,7 +243,7 @@ TEST_CASE("4: in 0.5 there is no CRITERIA-NUM, and NUM-CRITERIA is in the last m
     }
 }
 
-TEST_CASE("8: identifiers are escaped in an entry, what was given is not", "[dtcp]") {
+TEST_CASE("8: identifiers are escaped in an entry, what was given is not", "[dtcp][dtcp:8.criteria]") {
     auto key = hmac("Juniper");
     ListWriter writer{dtcp::version_0_7, 3, now, 1, unlimited, key};
     ListEntry odd = entry(1);

@@ -22,7 +22,7 @@ std::string_view value(const dtcp::Request& request, Name name) {
     return parameter->value;
 }
 
-TEST_CASE("2: the request line is METHOD DTCP/x.y", "[dtcp]") {
+TEST_CASE("2: the request line is METHOD DTCP/x.y", "[dtcp][dtcp:2.request-line]") {
     const std::string raw = whole({"DELETE DTCP/0.7", "Criteria-ID: 2"});
     const auto request = parse_request(raw);
     CHECK_FALSE(request.failure());
@@ -45,7 +45,8 @@ TEST_CASE("2: the request line is METHOD DTCP/x.y", "[dtcp]") {
     }
 }
 
-TEST_CASE("2: every method is known, and an unknown one is 501 with its line", "[dtcp]") {
+TEST_CASE("2: every method is known, and an unknown one is 501 with its line",
+          "[dtcp][dtcp:5.methods][dtcp:9.501-method]") {
     for (const auto method : {Method::add, Method::delete_, Method::refresh, Method::list, Method::noop,
                               Method::enable, Method::disable}) {
         const std::string raw = whole(dtcp::to_string(method), {});
@@ -58,7 +59,8 @@ TEST_CASE("2: every method is known, and an unknown one is 501 with its line", "
     CHECK(failure->line == "STEAL DTCP/0.7");
 }
 
-TEST_CASE("2: a parameter line is Name *WSP : *WSP value, white space before its end is ignored", "[dtcp]") {
+TEST_CASE("2: a parameter line is Name *WSP : *WSP value, white space before its end is ignored",
+          "[dtcp][dtcp:2.parameter-line][dtcp:2.trailing-space]") {
     const std::string raw =
         whole("ADD", {"Protocol:6", "Dest-Port \t :  \t53", "Cdest-ID: a b \t ", "Flags:"});
     const auto request = parse_request(raw);
@@ -80,14 +82,14 @@ TEST_CASE("2: a parameter line is Name *WSP : *WSP value, white space before its
     }
 }
 
-TEST_CASE("2: a folded line is no parameter line", "[dtcp]") {
+TEST_CASE("2: a folded line is no parameter line", "[dtcp][dtcp:2.parameter-line]") {
     const auto failure = form_failure(whole("ADD", {"Source-Address: 10.0.0.1,", "  10.0.0.2"}));
     REQUIRE(failure);
     CHECK(failure->code == Code::bad_request);
     CHECK(failure->line == "  10.0.0.2");
 }
 
-TEST_CASE("2: names match regardless of case", "[dtcp]") {
+TEST_CASE("2: names match regardless of case", "[dtcp][dtcp:2.name-case]") {
     const std::string raw =
         whole("ADD", {"CDest-ID: a", "x-jtap-Filter-FAMILY: ccc", "protocol: 6", "x-Az: 1"});
     const auto request = parse_request(raw);
@@ -100,7 +102,8 @@ TEST_CASE("2: names match regardless of case", "[dtcp]") {
     CHECK(request.find("X-aZ")->value == "1");
 }
 
-TEST_CASE("2: every name of the specification is found in any case, and nothing near it", "[dtcp]") {
+TEST_CASE("2: every name of the specification is found in any case, and nothing near it",
+          "[dtcp][dtcp:2.name-case]") {
     for (std::size_t i = 0; i < dtcp::name_count; ++i) {
         const auto name = static_cast<Name>(i);
         std::string text{dtcp::to_string(name)};
@@ -116,7 +119,7 @@ TEST_CASE("2: every name of the specification is found in any case, and nothing 
     CHECK(dtcp::find_name(std::string(1000, 'a')) == Name::unknown);
 }
 
-TEST_CASE("2: of a parameter given twice the first counts", "[dtcp]") {
+TEST_CASE("2: of a parameter given twice the first counts", "[dtcp][dtcp:2.first-counts]") {
     const std::string raw = whole("ADD", {"Protocol: 6", "PROTOCOL: 17", "protocol: nonsense"});
     const auto request = parse_request(raw);
     CHECK_FALSE(request.failure());
@@ -124,7 +127,8 @@ TEST_CASE("2: of a parameter given twice the first counts", "[dtcp]") {
     CHECK(request.parameters().size() == 5);
 }
 
-TEST_CASE("2: Authentication-Info is last: anything after it is ignored", "[dtcp]") {
+TEST_CASE("2: Authentication-Info is last: anything after it is ignored",
+          "[dtcp][dtcp:2.signature-last][dtcp:3.hmac-extent]") {
     const std::string head = lines({"NOOP DTCP/0.7", "Csource-ID: a", "Seq: 1"});
     const std::string raw =
         head + "Authentication-Info: 00 \r\nFlags: SendAsync\r\nBogus\r\n\xff: \x01\r\n\r\n";
@@ -136,7 +140,7 @@ TEST_CASE("2: Authentication-Info is last: anything after it is ignored", "[dtcp
     CHECK(request.signed_bytes() == head);
 }
 
-TEST_CASE("2: other parameters come in any order", "[dtcp]") {
+TEST_CASE("2: other parameters come in any order", "[dtcp][dtcp:2.any-order]") {
     const std::string raw = lines({"NOOP DTCP/0.7", "Seq: 1", "Flags: SendAsync", "Csource-ID: a", ""});
     const auto request = parse_request(raw);
     CHECK(parse_envelope(request)->seq == 1);
@@ -144,7 +148,7 @@ TEST_CASE("2: other parameters come in any order", "[dtcp]") {
     CHECK(dtcp::parse_noop(request)->send_async);
 }
 
-TEST_CASE("2: unknown parameters starting with X- are ignored and counted", "[dtcp]") {
+TEST_CASE("2: unknown parameters starting with X- are ignored and counted", "[dtcp][dtcp:2.unknown-x]") {
     const std::string raw =
         whole("ADD", {"X-Logical-System: default", "x-router-instance: \\9", "X-: y", "X-RM-Circuit-id: 3"});
     const auto request = parse_request(raw);
@@ -152,7 +156,8 @@ TEST_CASE("2: unknown parameters starting with X- are ignored and counted", "[dt
     CHECK(request.ignored() == 4);
 }
 
-TEST_CASE("2: any other unknown parameter is 501 with its line, before what follows", "[dtcp]") {
+TEST_CASE("2: any other unknown parameter is 501 with its line, before what follows",
+          "[dtcp][dtcp:2.unknown][dtcp:9.501-parameter]") {
     for (const std::string_view line :
          {"Colour: blue", "XJTap: 1", "X_Y: 1", "Criteria-Num: 1", "TIMESTAMP: now"}) {
         CAPTURE(line);
@@ -163,7 +168,8 @@ TEST_CASE("2: any other unknown parameter is 501 with its line, before what foll
     }
 }
 
-TEST_CASE("2: a parameter that the method does not take is 501, an X- one is ignored", "[dtcp]") {
+TEST_CASE("2: a parameter that the method does not take is 501, an X- one is ignored",
+          "[dtcp][dtcp:2.unknown][dtcp:5.refresh-static]") {
     CHECK(form_failure(whole("DELETE", {"Source-Address: 10.0.0.1"}))->code == Code::not_implemented);
     CHECK(form_failure(whole("ADD", {"Criteria-ID: 1"}))->line == "Criteria-ID: 1");
     CHECK(form_failure(whole("NOOP", {"Cdest-ID: a"}))->code == Code::not_implemented);
@@ -171,7 +177,7 @@ TEST_CASE("2: a parameter that the method does not take is 501, an X- one is ign
     CHECK_FALSE(form_failure(whole("DELETE", {"X-JTap-Cdest-TTL: 3"})));
 }
 
-TEST_CASE("2: a message is UTF-8 text: 400 with the line where it is not", "[dtcp]") {
+TEST_CASE("2: a message is UTF-8 text: 400 with the line where it is not", "[dtcp][dtcp:2.utf-8]") {
     CHECK_FALSE(form_failure(whole("ADD", {"Cdest-ID: Zürich"})));
     for (const std::string_view bad :
          {"Cdest-ID: \xff", "Cdest-ID: \xc3", "Cdest-ID: \xed\xa0\x80", "X-Any: \xfe"}) {
@@ -182,7 +188,7 @@ TEST_CASE("2: a message is UTF-8 text: 400 with the line where it is not", "[dtc
     }
 }
 
-TEST_CASE("2: NUL and other control characters are 400 with the line", "[dtcp]") {
+TEST_CASE("2: NUL and other control characters are 400 with the line", "[dtcp][dtcp:2.utf-8]") {
     for (int byte = 0; byte < 128; ++byte) {
         const bool control = (byte < 32 && byte != '\t') || byte == 127;
         if (byte == '\n') {
@@ -199,7 +205,7 @@ TEST_CASE("2: NUL and other control characters are 400 with the line", "[dtcp]")
     }
 }
 
-TEST_CASE("2: a message without its empty line is 400", "[dtcp]") {
+TEST_CASE("2: a message without its empty line is 400", "[dtcp][dtcp:2.empty-line]") {
     for (const std::string_view raw :
          {"", "\r\n", "NOOP DTCP/0.7", "NOOP DTCP/0.7\r\n", "NOOP DTCP/0.7\r\nSeq: 1\r\n",
           "NOOP DTCP/0.7\r\nSeq: 1\r\nAuthentication-Info: 0\r\n",
@@ -210,13 +216,13 @@ TEST_CASE("2: a message without its empty line is 400", "[dtcp]") {
     }
 }
 
-TEST_CASE("2: what follows the empty line in a datagram is ignored", "[dtcp]") {
+TEST_CASE("2: what follows the empty line in a datagram is ignored", "[dtcp][dtcp:1.udp-one-message]") {
     const std::string raw = whole("NOOP", {}) + "Flags: nonsense\r\nrubbish\xff\r\n\r\n";
     CHECK_FALSE(form_failure(raw));
     CHECK(parse_request(raw).parameters().size() == 2);
 }
 
-TEST_CASE("1: a message longer than 64 KiB is 400 and not looked at", "[dtcp]") {
+TEST_CASE("1: a message longer than 64 KiB is 400 and not looked at", "[dtcp][dtcp:1.max-message]") {
     const std::string rest = whole("ADD", {});
     std::string fill(dtcp::max_message - rest.size() - 7, 'a');
     const std::string longest = "ADD DTCP/0.8\r\nX-A: " + fill + "\r\n" + rest.substr(rest.find('\n') + 1);
@@ -251,14 +257,15 @@ TEST_CASE("2: 64 parameters are taken, one more is 400 with its line, and the me
     CHECK(key.verify(request));
 }
 
-TEST_CASE("4: 505 comes before 400, and 400 before 501", "[dtcp]") {
+TEST_CASE("4: 505 comes before 400, and 400 before 501", "[dtcp][dtcp:9.505]") {
     CHECK(form_failure(whole({"STEAL DTCP/0.9", "bad line", "Unknown: 1"}))->code ==
           Code::version_not_supported);
     CHECK(form_failure(whole({"STEAL DTCP/0.7", "Unknown: 1", "bad line"}))->line == "bad line");
     CHECK(form_failure(whole({"STEAL DTCP/0.7", "Unknown: 1"}))->line == "STEAL DTCP/0.7");
 }
 
-TEST_CASE("4: versions 0.5 to 0.8 are accepted and answered in the request's version", "[dtcp]") {
+TEST_CASE("4: versions 0.5 to 0.8 are accepted and answered in the request's version",
+          "[dtcp][dtcp:4.accepted]") {
     for (const std::uint16_t minor :
          {std::uint16_t{5}, std::uint16_t{6}, std::uint16_t{7}, std::uint16_t{8}}) {
         const std::string raw = whole({"NOOP DTCP/0." + std::to_string(minor)});
@@ -269,7 +276,8 @@ TEST_CASE("4: versions 0.5 to 0.8 are accepted and answered in the request's ver
     }
 }
 
-TEST_CASE("4: newer than 0.8 is 505 written as 0.8, older than 0.5 is 505 written as 0.5", "[dtcp]") {
+TEST_CASE("4: newer than 0.8 is 505 written as 0.8, older than 0.5 is 505 written as 0.5",
+          "[dtcp][dtcp:4.newer][dtcp:4.older][dtcp:9.505]") {
     for (const std::string_view newer : {"0.9", "0.10", "1.0", "0.65536", "70000.0", "1.5"}) {
         const std::string line = "NOOP DTCP/" + std::string{newer};
         const std::string raw = whole({line});
@@ -287,7 +295,8 @@ TEST_CASE("4: newer than 0.8 is 505 written as 0.8, older than 0.5 is 505 writte
     }
 }
 
-TEST_CASE("5: every request needs a Csource-ID and a Seq", "[dtcp]") {
+TEST_CASE("5: every request needs a Csource-ID and a Seq",
+          "[dtcp][dtcp:3.seq-64-bit][dtcp:5.envelope][dtcp:9.400-missing]") {
     const auto envelope = [](std::string_view raw) { return parse_envelope(parse_request(raw)); };
     CHECK(envelope("NOOP DTCP/0.7\r\nCsource-ID: a\\044b\r\nSeq: 18446744073709551615\r\n\r\n")->csource_id ==
           "a,b");

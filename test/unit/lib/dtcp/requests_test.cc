@@ -38,7 +38,8 @@ auto enable(std::initializer_list<std::string_view> texts) {
     return parse<dtcp::parse_policy>("ENABLE", texts);
 }
 
-TEST_CASE("5: DELETE and REFRESH take exactly one of Criteria-ID and Cdest-ID", "[dtcp]") {
+TEST_CASE("5: DELETE and REFRESH take exactly one of Criteria-ID and Cdest-ID",
+          "[dtcp][dtcp:5.delete-selector][dtcp:5.refresh-selector]") {
     CHECK(fails_with(delete_({}), Code::bad_request, ""));
     CHECK(fails_with(delete_({"Cdest-ID: a", "Criteria-ID: 1"}), Code::bad_request, "Criteria-ID: 1"));
     CHECK(fails_with(delete_({"Criteria-ID: 1", "Cdest-ID: a"}), Code::bad_request, "Cdest-ID: a"));
@@ -51,7 +52,7 @@ TEST_CASE("5: DELETE and REFRESH take exactly one of Criteria-ID and Cdest-ID", 
     CHECK(std::get<CdestId>(by_cdest->selector).line == "Cdest-ID: c\\044d");
 }
 
-TEST_CASE("5: Criteria-ID is a list of numbers, ranges and !", "[dtcp]") {
+TEST_CASE("5: Criteria-ID is a list of numbers, ranges and !", "[dtcp][dtcp:5.delete-ids]") {
     const auto parsed = delete_({"Criteria-ID: 5,10-20 , !15,!17-18,30-*,*-2"});
     REQUIRE(parsed);
     const auto& ids = std::get<CriteriaIds>(parsed->selector);
@@ -75,14 +76,15 @@ TEST_CASE("5: Criteria-ID is a list of numbers, ranges and !", "[dtcp]") {
               .selects(~std::uint64_t{0}));
 }
 
-TEST_CASE("5: a number by itself is told apart from a range: only it can be unknown (431)", "[dtcp]") {
+TEST_CASE("5: a number by itself is told apart from a range: only it can be unknown (431)",
+          "[dtcp][dtcp:5.delete-ids]") {
     const auto parsed = delete_({"Criteria-ID: 5,5-5"});
     REQUIRE(parsed);
     CHECK(std::get<CriteriaIds>(parsed->selector).terms ==
           std::vector<IdTerm>{{5, 5, false, false}, {5, 5, false, true}});
 }
 
-TEST_CASE("9: a bad Criteria-ID list is 400 with its line", "[dtcp]") {
+TEST_CASE("9: a bad Criteria-ID list is 400 with its line", "[dtcp][dtcp:9.400-range]") {
     for (const std::string_view bad :
          {"Criteria-ID:", "Criteria-ID: x", "Criteria-ID: 2-1", "Criteria-ID: 1,,2", "Criteria-ID: -1",
           "Criteria-ID: 18446744073709551616", "Criteria-ID: *-*"}) {
@@ -97,19 +99,20 @@ TEST_CASE("9: a bad Criteria-ID list is 400 with its line", "[dtcp]") {
     CHECK(fails_with(delete_({line}), Code::bad_request, line));
 }
 
-TEST_CASE("8: more than one Cdest-ID in a LIST or DELETE is 400", "[dtcp]") {
+TEST_CASE("8: more than one Cdest-ID in a LIST or DELETE is 400", "[dtcp][dtcp:8.one-cdest]") {
     CHECK(fails_with(list({"CDest-ID: cd1,cd2"}), Code::bad_request, "CDest-ID: cd1,cd2"));
     CHECK(fails_with(delete_({"CDest-ID: cd1,cd2"}), Code::bad_request, "CDest-ID: cd1,cd2"));
 }
 
-TEST_CASE("5: DELETE's Flags: Static deletes static criteria too", "[dtcp]") {
+TEST_CASE("5: DELETE's Flags: Static deletes static criteria too", "[dtcp][dtcp:5.delete-static]") {
     CHECK(delete_({"Criteria-ID: 1", "Flags: STATIC"})->including_static);
     CHECK_FALSE(delete_({"Criteria-ID: 1"})->including_static);
     CHECK(fails_with(delete_({"Criteria-ID: 1", "Flags: SendAsync"}), Code::not_implemented,
                      "Flags: SendAsync"));
 }
 
-TEST_CASE("5: REFRESH has one or more timeouts, in range; none is 433", "[dtcp]") {
+TEST_CASE("5: REFRESH has one or more timeouts, in range; none is 433",
+          "[dtcp][dtcp:5.refresh-timeouts][dtcp:6.timeout-range]") {
     const auto parsed = refresh({"Criteria-ID: 1", "Timeout-Idle: 0", "Timeout-Packets: 9"});
     REQUIRE(parsed);
     CHECK(parsed->timeouts == dtcp::Timeouts{.idle = 0, .packets = 9});
@@ -119,7 +122,7 @@ TEST_CASE("5: REFRESH has one or more timeouts, in range; none is 433", "[dtcp]"
 }
 
 TEST_CASE("5: LIST has optional Criteria-ID or Cdest-ID, and Flags Criteria, Stats or Both (default)",
-          "[dtcp]") {
+          "[dtcp][dtcp:5.list-selector][dtcp:5.list-flags]") {
     const auto all = list({});
     REQUIRE(all);
     CHECK(std::holds_alternative<std::monostate>(all->selector));
@@ -139,13 +142,14 @@ TEST_CASE("5: LIST has optional Criteria-ID or Cdest-ID, and Flags Criteria, Sta
     CHECK(fails_with(list({"Flags: Static"}), Code::not_implemented, "Flags: Static"));
 }
 
-TEST_CASE("5: NOOP has optional Flags: SendAsync", "[dtcp]") {
+TEST_CASE("5: NOOP has optional Flags: SendAsync", "[dtcp][dtcp:5.noop][dtcp:5.noop-async]") {
     CHECK_FALSE(noop({})->send_async);
     CHECK(noop({"Flags: sendAsync"})->send_async);
     CHECK(fails_with(noop({"Flags: Static"}), Code::not_implemented, "Flags: Static"));
 }
 
-TEST_CASE("5: ENABLE and DISABLE have Criteria-ID and X-Drop-Policy, and optional Flags: Static", "[dtcp]") {
+TEST_CASE("5: ENABLE and DISABLE have Criteria-ID and X-Drop-Policy, and optional Flags: Static",
+          "[dtcp][dtcp:5.policy-form]") {
     const auto on = enable({"Criteria-ID: 3", "X-Drop-Policy: voice", "Flags: Static"});
     REQUIRE(on);
     CHECK(on->enable);
@@ -161,7 +165,7 @@ TEST_CASE("5: ENABLE and DISABLE have Criteria-ID and X-Drop-Policy, and optiona
     CHECK(fails_with(enable({"Criteria-ID: 3", "X-Drop-Policy:"}), Code::bad_request, "X-Drop-Policy:"));
 }
 
-TEST_CASE("5: the method decides what a request is read as", "[dtcp]") {
+TEST_CASE("5: the method decides what a request is read as", "[dtcp][dtcp:5.methods]") {
     const auto typed = [](std::string_view method, std::initializer_list<std::string_view> texts) {
         return parse<dtcp::parse_typed>(method, texts);
     };

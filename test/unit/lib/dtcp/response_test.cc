@@ -28,7 +28,7 @@ std::string signed_lines(std::initializer_list<std::string_view> texts) {
     return message;
 }
 
-TEST_CASE("3: time is UTC, YYYY-MM-DD HH:MM:SS.mmm", "[dtcp]") {
+TEST_CASE("3: time is UTC, YYYY-MM-DD HH:MM:SS.mmm", "[dtcp][dtcp:3.time]") {
     CHECK(dtcp::to_string(Timestamp{}) == "1970-01-01 00:00:00.000");
     CHECK(dtcp::to_string(Timestamp{std::chrono::milliseconds{1297613762802}}) == "2011-02-13 16:16:02.802");
     CHECK(dtcp::to_string(Timestamp{std::chrono::milliseconds{-1}}) == "1969-12-31 23:59:59.999");
@@ -49,7 +49,9 @@ TEST_CASE("3: time is UTC, YYYY-MM-DD HH:MM:SS.mmm", "[dtcp]") {
     }
 }
 
-TEST_CASE("3: our ADD and DELETE answers are Juniper's published ones, byte for byte", "[dtcp]") {
+TEST_CASE("3: our ADD and DELETE answers are Juniper's published ones, byte for byte",
+          "[dtcp][dtcp:2.response-line][dtcp:2.upper-case][dtcp:3.vectors-juniper][dtcp:3.signed-answers]["
+          "dtcp:3.answer-seq][dtcp:8.order-add][dtcp:8.order-delete]") {
     auto key = hmac("Juniper");
     CHECK(dtcp::add_response(dtcp::version_0_7, 7, 2, at("2011-02-13 15:56:49.609"), key) ==
           lines({"DTCP/0.7 200 OK", "SEQ: 7", "CRITERIA-ID: 2", "TIMESTAMP: 2011-02-13 15:56:49.609",
@@ -59,14 +61,14 @@ TEST_CASE("3: our ADD and DELETE answers are Juniper's published ones, byte for 
                  "AUTHENTICATION-INFO: 2834ff32ec07d84753a046cfb552e072cc27d50b", ""}));
 }
 
-TEST_CASE("5: NOOP's success is empty", "[dtcp]") {
+TEST_CASE("5: NOOP's success is empty", "[dtcp][dtcp:3.answer-seq][dtcp:5.noop]") {
     auto key = hmac("Juniper");
     CHECK(
         dtcp::noop_response(dtcp::version_0_5, ~std::uint64_t{0}, Timestamp{}, key) ==
         signed_lines({"DTCP/0.5 200 OK", "SEQ: 18446744073709551615", "TIMESTAMP: 1970-01-01 00:00:00.000"}));
 }
 
-TEST_CASE("9: a failure repeats the offending line", "[dtcp]") {
+TEST_CASE("9: a failure repeats the offending line", "[dtcp][dtcp:3.signed-answers][dtcp:3.answer-seq]") {
     auto key = hmac("Juniper");
     const dtcp::Failure failure{Code::improper_filter, "Dest-Port:  99999 ", "why"};
     CHECK(dtcp::failure_response(dtcp::version_0_7, 5, failure, Timestamp{}, key) ==
@@ -80,7 +82,7 @@ TEST_CASE("9: a failure repeats the offending line", "[dtcp]") {
           signed_lines({"DTCP/0.7 901 JTAP-FAILURE", "SEQ: 5", "TIMESTAMP: 1970-01-01 00:00:00.000"}));
 }
 
-TEST_CASE("3: 497, 498 and 499 are never sent", "[dtcp]") {
+TEST_CASE("3: 497, 498 and 499 are never sent", "[dtcp][dtcp:9.never-sent]") {
     auto key = hmac("Juniper");
     for (const Code code : {Code::invalid_authentication, Code::invalid_sequence, Code::invalid_csource}) {
         CHECK(dtcp::never_sent(code));
@@ -90,7 +92,7 @@ TEST_CASE("3: 497, 498 and 499 are never sent", "[dtcp]") {
     CHECK_FALSE(dtcp::never_sent(Code::bad_request));
 }
 
-TEST_CASE("9: every code has a text on the first line", "[dtcp]") {
+TEST_CASE("9: every code has a text on the first line", "[dtcp][dtcp:2.response-line]") {
     for (const int code : {130, 131, 200, 390, 400, 430, 431, 432, 433, 497, 498,
                            499, 500, 501, 505, 550, 551, 580, 598, 599, 680, 901}) {
         CAPTURE(code);
@@ -99,7 +101,8 @@ TEST_CASE("9: every code has a text on the first line", "[dtcp]") {
     CHECK(dtcp::text(static_cast<Code>(201)) == "UNKNOWN");
 }
 
-TEST_CASE("9: what is repeated can add no line and no second signature to the answer", "[dtcp]") {
+TEST_CASE("9: what is repeated can add no line and no second signature to the answer",
+          "[dtcp][dtcp:9.400-safe]") {
     auto key = hmac("Juniper");
     const std::string evil = "X: a\r\n\r\nDTCP/0.7 200 OK\nSEQ: 6" + std::string(1, '\0') + "\xff";
     const std::string message =
@@ -111,7 +114,7 @@ TEST_CASE("9: what is repeated can add no line and no second signature to the an
     CHECK(response->fields[1].value == "a\\013\\010\\013\\010DTCP/0.7 200 OK\\010SEQ: 6\\000\\255");
 }
 
-TEST_CASE("9: of a very long line 8 KiB are repeated", "[dtcp]") {
+TEST_CASE("9: of a very long line 8 KiB are repeated", "[dtcp][dtcp:9.400-safe]") {
     auto key = hmac("Juniper");
     const dtcp::Failure failure{Code::bad_request, "X: " + std::string(60'000, '\x01')};
     CHECK(dtcp::failure_response(dtcp::version_0_7, 5, failure, Timestamp{}, key).size() < 33'000);
@@ -120,7 +123,7 @@ TEST_CASE("9: of a very long line 8 KiB are repeated", "[dtcp]") {
           std::string::npos);
 }
 
-TEST_CASE("9: a line that would end the answer is not repeated", "[dtcp]") {
+TEST_CASE("9: a line that would end the answer is not repeated", "[dtcp][dtcp:9.400-safe]") {
     auto key = hmac("Juniper");
     for (const std::string& line :
          {std::string{" \t"}, std::string(9000, ' ') + "x", std::string{"authentication-info : 0"}}) {
