@@ -6,8 +6,9 @@
 //       -> {"seconds":0.05,"us":[...]}            from the first byte sent to the last answer; of each ADD,
 //       from its
 //                                                 hand-over to SSH to its answer
-//   {"do":"single","first":0,"count":500,"port":30000}
-//       ADDs a tap of 11.0.0.0/8, waits for the answer and for its first copy, DELETEs it, and so on.
+//   {"do":"single","first":0,"count":500,"port":30000,"pause_us":2000}
+//       ADDs a tap of 11.0.0.0/8, waits for the answer and for its first copy, DELETEs it, and so on, with
+//       pauses of up to `pause_us`.
 //       -> {"answer_us":[...],"copy_us":[...]}    both from just before the first byte is handed to SSH
 //   {"do":"delete","cdest":"bench"}               -> {"count":1000}
 //
@@ -37,10 +38,12 @@
 #include <netpacket/packet.h>
 #include <optional>
 #include <poll.h>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <sys/socket.h>
+#include <thread>
 #include <vector>
 
 namespace flowtap::tools {
@@ -108,9 +111,8 @@ class Copies {
 
     int descriptor() const { return socket_.get(); }
 
-    /// Reads all that is there; the time (CLOCK_MONOTONIC) of the first whose inner packet goes to `host`.
+    /// Reads what is there up to the first whose inner packet goes to `host`; its time (CLOCK_MONOTONIC).
     std::optional<std::int64_t> first_to(std::uint32_t host) {
-        std::optional<std::int64_t> found;
         std::array<std::uint8_t, 128> frame;
         std::array<char, 128> control;
         for (;;) {
@@ -122,14 +124,14 @@ class Copies {
             message.msg_controllen = control.size();
             const ssize_t size = recvmsg(socket_.get(), &message, 0);
             if (size < 0) {
-                return found;
+                return std::nullopt;
             }
             std::uint32_t to = 0;
-            if (!found && size >= inner_destination + 4) {
+            if (size >= inner_destination + 4) {
                 std::memcpy(&to, &frame[inner_destination], sizeof to);
-                if (to == htonl(host)) {
-                    found = arrival(message);
-                }
+            }
+            if (to == htonl(host)) {
+                return arrival(message);
             }
         }
     }
@@ -258,10 +260,15 @@ class Load {
         const unsigned port = command.at("port");
         std::vector<double> answers;
         std::vector<double> copies;
+        std::mt19937 noise(1);
+        std::uniform_int_distribution<> pauses(0, command.at("pause_us").get<int>());
         for (std::uint32_t i = 0; i < command.at("count").get<std::uint32_t>(); ++i) {
             const std::uint32_t host = 0x0b00'0000 + first + i;
             const std::string request = add(host, "single", port);
-            copies_.first_to(0);
+            // Not in step with anybody's ticks.
+            std::this_thread::sleep_for(std::chrono::microseconds(pauses(noise)));
+            while (copies_.first_to(0)) {
+            }
             const std::int64_t start = now();
             send(request);
             std::optional<std::int64_t> copy;
