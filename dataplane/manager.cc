@@ -101,7 +101,8 @@ void Manager::wait(Clock::time_point tick) {
     std::array<pollfd, 2> descriptors{pollfd{parts_.stop_signals, POLLIN, 0},
                                       pollfd{parts_.link.fd(), POLLIN, 0}};
     poll(descriptors.data(), descriptors.size(), static_cast<int>(timeout.count()));
-    if (signalfd_siginfo signal{}; read(parts_.stop_signals, &signal, sizeof signal) == sizeof signal) {
+    if (signalfd_siginfo signal{};
+        descriptors[0].revents != 0 && read(parts_.stop_signals, &signal, sizeof signal) == sizeof signal) {
         spdlog::info("stopping: signal {}", signal.ssi_signo);
         stop_ = true;
     }
