@@ -35,7 +35,7 @@ def test_a_row_of_each_kind_for_each_number_of_taps(rows):
 def test_every_row_has_what_it_measured(rows):
     for row in rows:
         assert row["samples"] == (40 if row["row"].startswith("pipelined") else 5)
-        assert 0 < row["p50_us"] <= row["p99_us"]
+        assert 0 < row["p50_us"] <= row["p90_us"] <= row["p99_us"]
         assert row["adds_per_second"] > 0
         # A process that took no time was not the one that did the work.
         assert set(row["cpu_us"]) == PROCESSES and all(value > 0 for value in row["cpu_us"].values())
