@@ -267,6 +267,16 @@ void Application::work() {
     }
 }
 
+/// All of them at once would hold up whoever asks meanwhile.
+void Application::look_at_taps() {
+    if (tasking_.tick_some(Now::read())) {
+        asio::post(io_, [this] { look_at_taps(); });
+        return;
+    }
+    looking_ = false;
+    link_.step();
+}
+
 void Application::tick() {
     timer_.expires_after(tick_time);
     timer_.async_wait([this](const asio::error_code& error) {
@@ -275,9 +285,11 @@ void Application::tick() {
         }
         tick();
     });
-    const auto now = Now::read();
     alerts_.begin();
-    tasking_.tick(now);
+    if (!std::exchange(looking_, true)) {
+        look_at_taps();
+    }
+    const auto now = Now::read();
     service_.tick(now);
     link_.tick(now);
     if (++ticks_ % ticks_per_second == 0) {

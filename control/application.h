@@ -67,6 +67,7 @@ class Application {
     /// After anything that may have moved something.
     void settle();
     void tick();
+    void look_at_taps();
     void work();
     void log_events();
     void log_event(const SecurityEvent& event);
@@ -95,6 +96,7 @@ class Application {
     std::uint64_t started_ = 0;
     unsigned ticks_ = 0;
     bool working_ = false;
+    bool looking_ = false;  ///< slices of a tick of tasking_ are under way
     bool restart_told_ = false;
     std::uint64_t events_logged_ = 0;  ///< this second
     std::uint64_t events_silent_ = 0;

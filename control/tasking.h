@@ -123,6 +123,8 @@ class Tasking {
 
     /// Timeouts and patience; reads the counters of some taps. Every 100 ms: each tap is read once a second.
     void tick(Now now);
+    /// A slice of tick(), a fraction of a millisecond; true: there is more to do, call again soon.
+    bool tick_some(Now now);
     /// What the tap has counted in all its life.
     TapTotals totals(const Tap& tap) const;
     std::uint64_t bandwidth(const Tap& tap, const TapTotals& totals, Now now) const;
@@ -175,7 +177,8 @@ class Tasking {
     std::vector<TapEvent> events_;
     std::uint64_t next_operation_ = 1;
     std::uint32_t sweep_next_ = 0;
-    std::uint64_t swept_ = 0;  ///< when the last sweep step was
+    std::uint32_t sweep_left_ = 0;  ///< slots that tick_some() has still to look at in this tick
+    std::uint64_t swept_ = 0;       ///< when the last sweep step was
     std::uint64_t timed_out_ = 0;
 };
 

@@ -8,6 +8,9 @@ namespace flowtap::control {
 
 namespace {
 
+/// Slots that one slice of a tick looks at.
+constexpr std::uint32_t slice = 1024;
+
 TapTotals sum(const TapTotals& left, const TapTotals& right) {
     return {left.matched_packets + right.matched_packets, left.matched_bytes + right.matched_bytes,
             left.copies_sent + right.copies_sent, left.copies_dropped + right.copies_dropped,
@@ -146,12 +149,26 @@ void Tasking::sweep(Now now, std::uint32_t count) {
 }
 
 void Tasking::tick(Now now) {
-    if (!started()) {
-        return;
+    while (tick_some(now)) {
     }
-    sweep(now, std::max<std::uint32_t>(taps_.slots() / 10, 1));
+}
+
+bool Tasking::tick_some(Now now) {
+    if (!started()) {
+        return false;
+    }
+    if (sweep_left_ == 0) {
+        sweep_left_ = std::max<std::uint32_t>(taps_.slots() / 10, 1);
+    }
+    const auto count = std::min(sweep_left_, slice);
+    sweep(now, count);
+    sweep_left_ -= count;
+    if (sweep_left_ != 0) {
+        return true;
+    }
     expire(now);
     lose_patience(now);
+    return false;
 }
 
 TapTotals Tasking::totals(const Tap& tap) const {

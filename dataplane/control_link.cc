@@ -1,15 +1,21 @@
 #include "dataplane/control_link.h"
 
+#include <rte_pause.h>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <utility>
 #include <variant>
 
 namespace flowtap::dataplane {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 /// Records taken in one step: a fraction of a millisecond.
 constexpr std::size_t commands_per_step = 1024;
+/// A grace period and the few steps of a small change take less, mostly.
+constexpr std::chrono::microseconds attention{50};
 
 lib::ReaderLimits limits_of(const lib::Config& config) {
     return {.max_taps = config.dataplane.max_taps,
@@ -39,6 +45,10 @@ void ControlLink::serve() {
     take_outcome();
     send_backlog();
     take_commands();
+    // What is nearly done is waited for here, without a system call between looks.
+    for (const auto end = Clock::now() + attention; tasking_.busy() && Clock::now() < end; rte_pause()) {
+        take_outcome();
+    }
 }
 
 void ControlLink::take_events() {
@@ -116,7 +126,9 @@ void ControlLink::take_commands() {
     }
     if (taken != 0) {
         consumed_ += taken;
-        server_.wake();  // it may wait for room in the ring
+        if (!tasking_.busy()) {
+            server_.wake();  // it may wait for room in the ring; behind a commit it waits for its completion
+        }
     }
 }
 

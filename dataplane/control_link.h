@@ -28,7 +28,7 @@ class ControlLink {
     int fd() const { return server_.fd(); }
     /// Something is under way that needs serve() again soon, readable or not.
     bool busy() const { return tasking_.busy() || !backlog_.empty() || more_commands_; }
-    /// A bounded step of all that is to do.
+    /// A bounded step of all that is to do, and what can be brought to its end in a moment.
     void serve();
     /// Says so in the log when control hangs, or goes on again, and tells control of taps that are over. At
     /// least every 100 ms.

@@ -93,14 +93,16 @@ void Manager::wait(Clock::time_point tick) {
     const Clock::time_point now = Clock::now();
     auto timeout = std::max(milliseconds{0}, std::chrono::ceil<milliseconds>(tick - now));
     if (!parts_.link.busy()) {
-        busy_since_ = now;
+        busy_since_.reset();
     } else {
-        timeout = now - busy_since_ < eager ? milliseconds{0} : std::min(timeout, milliseconds{1});
+        busy_since_ = busy_since_.value_or(now);
+        timeout = now - *busy_since_ < eager ? milliseconds{0} : std::min(timeout, milliseconds{1});
     }
     std::array<pollfd, 2> descriptors{pollfd{parts_.stop_signals, POLLIN, 0},
                                       pollfd{parts_.link.fd(), POLLIN, 0}};
     poll(descriptors.data(), descriptors.size(), static_cast<int>(timeout.count()));
-    if (signalfd_siginfo signal{}; read(parts_.stop_signals, &signal, sizeof signal) == sizeof signal) {
+    if (signalfd_siginfo signal{};
+        descriptors[0].revents != 0 && read(parts_.stop_signals, &signal, sizeof signal) == sizeof signal) {
         spdlog::info("stopping: signal {}", signal.ssi_signo);
         stop_ = true;
     }

@@ -17,6 +17,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace flowtap::dataplane {
@@ -57,7 +58,7 @@ class Manager {
     bool stop_ = false;
     bool forwarding_ = false;
     Clock::time_point gate_;  ///< when traffic starts even without control
-    Clock::time_point busy_since_{};
+    std::optional<Clock::time_point> busy_since_;  ///< unset: idle
     std::uint64_t consumed_ = 0;
     std::array<std::uint64_t, lib::max_ports> tx_errors_{};  ///< said so far
     std::array<Clock::time_point, lib::max_ports> next_complaint_{};

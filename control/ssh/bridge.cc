@@ -87,18 +87,22 @@ BridgeEnd run_bridge(const BridgeEnds& ends) {
             }
             return BridgeEnd::cut;
         }
-        const auto& [client_in, service_out, service_in, client_out] = events;
+        const auto& client_in = events[0];
+        const auto& service_in = events[2];
+        const auto& client_out = events[3];
         if (client_in.revents != 0) {
             requests.read();  // a failure is the client's end
         }
-        // A service that takes no more requests may have answered before: its answers are still delivered.
-        if (service_out.revents != 0 && !requests.write()) {
+        // What has just come is written without asking poll() for room: mostly there is, and if not, nothing
+        // is taken. A service that takes no more requests may have answered before: its answers are still
+        // delivered.
+        if (!requests.empty() && !requests.write()) {
             end = BridgeEnd::cut;
         }
         if (service_in.revents != 0 && !answers.read()) {
             end = BridgeEnd::cut;
         }
-        if ((client_out.revents & POLLOUT) != 0 && !answers.write()) {
+        if (!answers.empty() && !answers.write()) {
             return BridgeEnd::served;
         }
         if ((client_out.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
