@@ -264,6 +264,43 @@ void Registry::free_chain(std::uint32_t first) {
     }
 }
 
+void Registry::begin_removal(std::span<const lib::TapSlot> slots) {
+    const auto number = header().leaving_decided.load(std::memory_order_relaxed) + 1;
+    for (const auto slot : slots) {
+        entry_at(slot).leaving.store(number, std::memory_order_relaxed);
+    }
+    header().leaving_decided.store(number, std::memory_order_release);
+}
+
+void Registry::undo_removal(std::span<const lib::TapSlot> slots) {
+    if (slots.empty()) {
+        return;
+    }
+    header().leaving_undone.store(entry_at(slots.front()).leaving.load(std::memory_order_relaxed),
+                                  std::memory_order_release);
+    for (const auto slot : slots) {
+        entry_at(slot).leaving.store(0, std::memory_order_release);
+    }
+    header().leaving_undone.store(0, std::memory_order_release);
+}
+
+void Registry::finish_leaving() {
+    const auto decided = header().leaving_decided.load(std::memory_order_acquire);
+    const auto undone = header().leaving_undone.load(std::memory_order_acquire);
+    std::vector<lib::TapSlot> leaving;
+    for (const auto slot : slots()) {
+        auto& number = entry_at(slot).leaving;
+        const auto value = number.load(std::memory_order_acquire);
+        if (value != 0 && value <= decided && value != undone) {
+            leaving.push_back(slot);
+        } else {
+            number.store(0, std::memory_order_release);
+        }
+    }
+    header().leaving_undone.store(0, std::memory_order_release);
+    remove(leaving);
+}
+
 void Registry::remove(std::span<const lib::TapSlot> slots) {
     in_order();
     std::size_t count = 0;
@@ -373,6 +410,7 @@ void Registry::recover() {
         }
     }
     finish_removals();
+    finish_leaving();
 }
 
 std::optional<RegistryEntry> Registry::read(lib::TapSlot slot) const {

@@ -3,7 +3,9 @@
 // Every change is one atomic store, made after everything it speaks of is in place. A process that is killed
 // between any two instructions leaves each tap wholly there or not at all, and a removal of several taps is
 // done for all or for none: a list of removals is committed by its length, and finished by whoever comes
-// next. (Death of the machine is no case: taps are not to survive that.)
+// next. A removal that the dataplane may have done already is finished too: installed once more, a tap would
+// count from zero and copy beyond its limits. (Death of the machine is no case: taps are not to survive
+// that.)
 //
 // What an entry holds is the ADD as it was received and what cannot be had from it again: ID, slot, times,
 // the client's address, statistics, the terms that later requests gave it. No key is in it. It is shared
@@ -65,6 +67,12 @@ class Registry {
     /// Writes the entry and commits it. `entry.slot` must be free. Errors: no room.
     std::expected<void, std::string> add(const RegistryEntry& entry);
 
+    /// The taps' removal is on its way: should the process die before remove(), the next finds none of them.
+    /// For all of them or, when it dies on the way, for none. The slots must be used.
+    void begin_removal(std::span<const lib::TapSlot> slots);
+    /// It does not happen: they stay. All of them or, when the process dies on the way, none. `slots` as in
+    /// one begin_removal().
+    void undo_removal(std::span<const lib::TapSlot> slots);
     /// Removes all of them, or, when the process dies on the way, none or later all. Slots that are free
     /// already are passed over.
     void remove(std::span<const lib::TapSlot> slots);
@@ -104,6 +112,7 @@ class Registry {
     std::optional<std::vector<std::uint32_t>> take_blocks(std::size_t count);
     bool reserve(std::uint32_t block_index);
     void finish_removals();
+    void finish_leaving();
     void recover();
     void free_chain(std::uint32_t first);
 

@@ -95,6 +95,8 @@ struct RegistryHeader {
     alignas(
         64) Word removals;  ///< length of the list of removals; not 0: they are decided, and to be finished
     alignas(64) Word terms_generation;
+    Word leaving_decided;  ///< the highest EntryHead::leaving that counts
+    Word leaving_undone;   ///< the one that is being taken back; 0: none
     alignas(64) std::array<GrantRecord, lib::max_sas> grants;
 };
 
@@ -116,6 +118,7 @@ struct EntryHead {
     std::array<std::uint8_t, 7> reserved{};
     std::array<TapStatistics, 2> statistics{};
     Word current;  ///< which of the two statistics counts (bit 0)
+    Word leaving;  ///< the removal that is on its way; 0: none
     std::array<TermsRecord, 2> terms{};
 };
 
@@ -126,7 +129,7 @@ struct BlockHead {
 
 inline constexpr std::size_t first_capacity = block_size - sizeof(EntryHead);
 inline constexpr std::size_t next_capacity = block_size - sizeof(BlockHead);
-static_assert(sizeof(EntryHead) <= 456 && std::is_standard_layout_v<EntryHead>);
+static_assert(sizeof(EntryHead) <= 464 && std::is_standard_layout_v<EntryHead>);
 
 /// Where everything is.
 struct RegistryGeometry {

@@ -85,6 +85,7 @@ OperationId Tasking::remove(std::span<Tap* const> taps, Now now) {
         tap->state = TapState::deleting;
         slots.push_back(tap->slot);
     }
+    registry_->begin_removal(slots);
     return begin(Kind::remove, std::move(slots), now);
 }
 
@@ -327,6 +328,9 @@ void Tasking::fail(OperationId id, Code code) {
         registry_->remove(operation.slots);
         forget(operation.slots.front());
     } else {
+        if (operation.kind != Kind::update) {
+            registry_->undo_removal(operation.slots);
+        }
         for (const auto slot : operation.slots) {
             Tap& tap = *taps_.at(slot);
             tap.next_terms.reset();

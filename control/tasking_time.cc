@@ -2,6 +2,7 @@
 #include "control/tasking.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace flowtap::control {
@@ -38,6 +39,7 @@ void Tasking::end(Tap& tap, TapEnd reason, Now now) {
     tap.state = TapState::over;
     deadlines_.clear(tap.slot);
     ++timed_out_;
+    registry_->begin_removal(std::array{tap.slot});
     begin(Kind::expire, {tap.slot}, now);
 }
 

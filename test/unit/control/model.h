@@ -27,12 +27,11 @@ namespace flowtap::test::model {
 struct TapText {
     int source = 0;
     bool is_static = false;
-    bool two_slots = false;
     std::vector<std::string> cdests;
     std::string cdest_line;                 ///< the value as given
     std::vector<std::string> filter_lines;  ///< as a LIST shows them
     std::vector<std::string> other_lines;
-    std::vector<std::string> criteria;  ///< one for each slot
+    std::string criterion;
     std::vector<std::string> destinations;
     std::string client;  ///< address
     std::int64_t added_utc = 0;

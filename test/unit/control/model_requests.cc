@@ -1,3 +1,4 @@
+// Size: one class, whose parts all write to the same draft of a request.
 #include "test/unit/control/model_requests.h"
 
 #include "test/unit/control/model_setup.h"
@@ -383,7 +384,7 @@ class Draft {
         interfaces("X-JTAP-INPUT-INTERFACE", 6);
         interfaces("X-JTAP-OUTPUT-INTERFACE", 5);
         word("X-INTERFACE-ID", 3, {"ge-0", "ge-0.100", "ge-7.3", "trunk", "xe-9"});
-        word("X-MD-INTERCEPT-ID", 1, {"1", "0xabcd"});
+        word("X-MD-INTERCEPT-ID", 6, {"1", "0xabcd", "0123456789abcdef", "0x41414141"});
         word("X-USERNAME", 1, {"u"});
         word("X-ACT-SESS-ID", 1, {"17"});
         if (chance_.percent(ask_.words.contains("X-JTAP-INPUT-INTERFACE") ? 30 : 1)) {

@@ -235,7 +235,7 @@ std::string places_text(const Ask& ask) {
     return text;
 }
 
-std::vector<std::string> criteria_of(const Ask& ask) {
+std::string criterion_of(const Ask& ask) {
     const auto families = families_of(ask);
     const int family = families.empty() ? 4 : *families.begin();
     const auto from = selected(spans_of(ask, "SOURCE-ADDRESS"), highest(family));
@@ -245,27 +245,23 @@ std::vector<std::string> criteria_of(const Ask& ask) {
         rest += fmt::format(" {}", numbers_text(ask, name, std::string_view{name} != "PROTOCOL"));
     }
     rest += fmt::format(" at {}{}", places_text(ask), ask.has("X-JTAP-FILTER-FAMILY") ? " frames" : "");
-    const auto text = [&](const Set& source, const Set& dest) {
-        return fmt::format("ipv{} {} to {}{}", family, set_text(source), set_text(dest), rest);
-    };
-    if (!ask.has("X-IP-ADDR")) {
-        return {text(from, to)};
+    if (ask.has("X-IP-ADDR")) {
+        const auto address = address_value(ask.words.at("X-IP-ADDR").front()).first;
+        rest += fmt::format(" with {}", address_text(address, family));
     }
-    // Both directions of the address, and no packet twice.
-    const auto address = address_value(ask.words.at("X-IP-ADDR").front()).first;
-    const Set only{{address, address}};
-    const auto others = selected({{.first = address, .last = address, .negated = true}}, highest(family));
-    std::vector<std::string> texts;
-    if (holds(from, address)) {
-        texts.push_back(text(only, to));
+    return fmt::format("ipv{} {} to {}{}", family, set_text(from), set_text(to), rest);
+}
+
+/// Eight bytes, as two words; four bytes leave the second word to the box.
+std::string mirror_of(const Ask& ask) {
+    if (!ask.has("X-MD-INTERCEPT-ID")) {
+        return "";
     }
-    if (holds(to, address)) {
-        texts.push_back(text(intersection(from, others), only));
-    }
-    if (texts.empty()) {
-        texts.push_back(text({}, to));
-    }
-    return texts;
+    const auto& given = ask.words.at("X-MD-INTERCEPT-ID").front();
+    const auto digits = given.substr(given.starts_with("0x") ? 2 : 0);
+    const auto number = std::stoull(digits, nullptr, 16);
+    return digits.size() > 8 ? fmt::format(" mirror {:016x}", number)
+                             : fmt::format(" mirror {:08x}00000000", number & 0x3fffffff);
 }
 
 std::vector<std::string> destinations_of(const Ask& ask) {
@@ -276,11 +272,12 @@ std::vector<std::string> destinations_of(const Ask& ask) {
             return entry(ask, name, i).value_or(known ? fmt::format("{}", otherwise(*known)) : "");
         };
         texts.push_back(fmt::format(
-            "{} {} from {} {} ttl {}", part(cdest_lists[0], [](const auto& d) { return d.to; }),
+            "{} {} from {} {} ttl {}{}", part(cdest_lists[0], [](const auto& d) { return d.to; }),
             part(cdest_lists[1], [](const auto& d) { return d.to_port; }),
             part(cdest_lists[2], [](const auto& d) { return d.from; }),
             part(cdest_lists[3], [](const auto& d) { return d.from_port; }),
-            entry(ask, "X-JTAP-CDEST-TTL", i).value_or(known ? fmt::format("{}", known->ttl) : "255")));
+            entry(ask, "X-JTAP-CDEST-TTL", i).value_or(known ? fmt::format("{}", known->ttl) : "255"),
+            mirror_of(ask)));
     }
     return texts;
 }
@@ -325,7 +322,7 @@ Blames Model::judge_add(const Ask& ask) const {
     if (ask.has("ACTION") && ask.words.at("ACTION").front() != "copy") {
         blames.push_back({501, {ask.text_of("ACTION")}});
     }
-    for (const auto* const name : {"X-MD-INTERCEPT-ID", "X-USERNAME", "X-ACT-SESS-ID"}) {
+    for (const auto* const name : {"X-USERNAME", "X-ACT-SESS-ID"}) {
         if (ask.has(name)) {
             blames.push_back({501, {ask.text_of(name)}});
         }
@@ -338,13 +335,6 @@ Blames Model::judge_add(const Ask& ask) const {
             })) {
             const auto lines = lines_of(ask, timeouts);
             blames.push_back({433, lines, lines.empty()});
-        }
-    }
-    if (blames.empty() && criteria_of(ask).size() > 1 && !ask.static_flag) {
-        for (const auto* const name : {"TIMEOUT-PACKETS", "TIMEOUT-BYTES"}) {
-            if (const auto given = ask.numbers.find(name); given != ask.numbers.end() && given->second != 0) {
-                blames.push_back({501, {ask.text_of(name)}});
-            }
         }
     }
     const auto& source = setup().sources[static_cast<std::size_t>(ask.source)];
@@ -413,11 +403,6 @@ Blames Model::judge_change(const Ask& ask) const {
                 continue;
             }
             specified[name] = given->second;
-            const bool counts =
-                std::string_view{name} == "TIMEOUT-PACKETS" || std::string_view{name} == "TIMEOUT-BYTES";
-            if (counts && given->second != 0 && tap.text->two_slots) {
-                blames.push_back({501, {ask.text_of(name)}});
-            }
         }
         if (!lines.empty() &&
             std::ranges::all_of(specified, [](const auto& each) { return each.second == 0; })) {
@@ -433,8 +418,7 @@ TapText Model::text_of(const Ask& ask, Moment now, const std::string& client) {
     text.is_static = ask.static_flag;
     text.cdests = ask.cdests;
     text.cdest_line = ask.lines.at("CDEST-ID").value;
-    text.criteria = criteria_of(ask);
-    text.two_slots = text.criteria.size() > 1;
+    text.criterion = criterion_of(ask);
     text.destinations = destinations_of(ask);
     text.client = client;
     text.added_utc = now.utc;
@@ -452,8 +436,8 @@ TapText Model::text_of(const Ask& ask, Moment now, const std::string& client) {
     repeat(text.other_lines, cdest_lists);
     repeat(text.other_lines, std::array{"X-JTAP-CDEST-TTL"});
     repeat(text.other_lines, place_names);
-    repeat(text.other_lines,
-           std::array{"X-JTAP-IP-VERSION", "X-JTAP-FILTER-FAMILY", "X-INTERFACE-ID", "X-IP-ADDR"});
+    repeat(text.other_lines, std::array{"X-JTAP-IP-VERSION", "X-JTAP-FILTER-FAMILY", "X-INTERFACE-ID",
+                                        "X-IP-ADDR", "X-MD-INTERCEPT-ID"});
     return text;
 }
 

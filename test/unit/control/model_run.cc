@@ -15,18 +15,6 @@ namespace {
 constexpr std::size_t steps_between_compares = 20;
 constexpr std::size_t steps_told = 6;
 
-bool changes_taps(Verb verb) {
-    return verb != Verb::list && verb != Verb::noop && verb != Verb::other;
-}
-
-std::string together(const std::vector<std::string>& parts) {
-    std::string text;
-    for (const auto& part : parts) {
-        text += text.empty() ? part : " & " + part;
-    }
-    return text;
-}
-
 std::string key_of(int source) {
     return "key-" + setup().sources[static_cast<std::size_t>(source)].name;
 }
@@ -142,9 +130,6 @@ Ask Run::ask_of(Client& client, int source, const Wish& wish, std::optional<Verb
         seq = *seq == 0 ? 0 : *seq - 1;
     } else if (dice < 9) {
         seq = *seq + chance_.between(200, 300);
-    }
-    if (!wish.removals) {
-        verb = chance_.percent(50) ? Verb::add : chance_.percent(50) ? Verb::refresh : Verb::enable;
     }
     const Speaker speaker{source, client.user, seq, verb, wish.plain_ids, client.rejected < 2};
     return make_request(chance_, speaker, model_);
@@ -309,9 +294,8 @@ void Run::count() {
     const auto id = place->first;
     const auto packets = chance_.percent(90) ? chance_.between(1, 6) : chance_.between(7, 60);
     const auto size = chance_.between(40, 1500);
-    const auto part = place->second.text->two_slots ? chance_.below(2) : 0;
     note(fmt::format("{} packets of {} bytes to {}", packets, size, id));
-    box_.count(id, packets, packets * size, part);
+    box_.count(id, packets, packets * size);
     model_.count(id, packets, size, now());
     ++seen_["packets"];
 }
@@ -386,10 +370,7 @@ void Run::refuse() {
 /// Control dies, or both processes, or clients go away, with requests at any stage of their way.
 void Run::crash() {
     box_.unheard = chance_.percent(30);
-    // A removal that the dataplane has done, and of which control died before it knew, is not tried: the tap
-    // comes back, and its counters have begun anew.
-    auto tracks = plan({.sources = {0, 1, 2}, .asks = 4, .plain_ids = true, .removals = !box_.unheard},
-                       chance_.between(0, 3));
+    auto tracks = plan({.sources = {0, 1, 2}, .asks = 4, .plain_ids = true}, chance_.between(0, 3));
     box_.paused = chance_.percent(80);
     send(tracks);
     for (auto commits = chance_.below(3); commits != 0 && !box_.unheard; --commits) {
@@ -508,134 +489,5 @@ void Run::too_long() {
 }
 
 // Explanations
-
-void Run::explain(const std::vector<Track>& tracks, const Latitude& latitude, Moment when, bool lossy) {
-    const bool ambiguous = lossy || tracks.size() > 1;
-    const auto sight = ambiguous && when.boot == now().boot ? std::optional{look()} : std::nullopt;
-    std::vector<std::size_t> at(tracks.size());
-    why_.clear();
-    const auto leaf = [&](Model& model) {
-        if (sight && (!model.name_the_unnamed(sight->lists, now(), why_) || !agree(model, *sight, why_))) {
-            return false;
-        }
-        model_ = model;
-        return true;
-    };
-    if (!search(model_, tracks, at, latitude, when, lossy, leaf)) {
-        differ(why_.empty() ? "a request was not answered" : why_);
-    }
-}
-
-bool Run::search(const Model& model, const std::vector<Track>& tracks, std::vector<std::size_t>& at,
-                 const Latitude& latitude, Moment when, bool lossy, const std::function<bool(Model&)>& leaf) {
-    bool over = true;
-    for (std::size_t i = 0; i < tracks.size(); ++i) {
-        const auto& track = tracks[i];
-        if (at[i] == track.asks.size()) {
-            continue;
-        }
-        over = false;
-        const auto& ask = track.asks[at[i]];
-        const auto* const reply = at[i] < track.replies.size() ? &track.replies[at[i]] : nullptr;
-        if (reply == nullptr && !lossy) {
-            return false;
-        }
-        ++at[i];
-        auto next = model;
-        const bool can_be = (reply != nullptr || changes_taps(ask.verb)) &&
-                            next.step(ask, reply, latitude, when, track.address, why_);
-        const bool found = (can_be && search(next, tracks, at, latitude, when, lossy, leaf)) ||
-                           (reply == nullptr && search(model, tracks, at, latitude, when, lossy, leaf));
-        --at[i];
-        if (found) {
-            return true;
-        }
-    }
-    auto done = model;
-    return over && leaf(done);
-}
-
-// Comparing
-
-bool Run::agree(const Model& model, const Sight& sight, std::string& why) const {
-    for (std::size_t source = 0; source < sight.lists.size(); ++source) {
-        if (!model.check_list(static_cast<int>(source), sight.lists[source], now(), why)) {
-            why =
-                fmt::format("source {}: {}\n{}", setup().sources[source].name, why, sight.lists[source].text);
-            return false;
-        }
-    }
-    if (!box_.is_up()) {
-        return true;
-    }
-    if (!std::ranges::equal(
-            model.taps(), sight.installed, {}, [](const auto& tap) { return tap.first; },
-            [](const auto& tap) { return tap.first; })) {
-        why = "other taps are installed";
-        return false;
-    }
-    for (const auto& [id, tap] : model.taps()) {
-        const auto& there = sight.installed.at(id);
-        std::uint64_t suppressed = 0;
-        for (std::size_t i = 0; i < setup().policies.size(); ++i) {
-            suppressed |= std::uint64_t{tap.policies.contains(setup().policies[i])} << i;
-        }
-        const auto limit = [&](const char* name, std::uint64_t end, std::uint64_t all, std::uint64_t life) {
-            return tap.specified.contains(name) && end != UINT64_MAX ? end - all + life : UINT64_MAX;
-        };
-        const lib::TapService service{
-            limit("TIMEOUT-PACKETS", tap.packets_end, tap.packets, tap.life_packets),
-            limit("TIMEOUT-BYTES", tap.bytes_end, tap.bytes, tap.life_bytes), suppressed};
-        if (there.criteria != tap.text->criteria || there.destinations != tap.text->destinations ||
-            there.service != service) {
-            why = fmt::format(
-                "tap {} is installed otherwise:\n{} | {} | {} {} {}\ninstead of\n{} | {} | {} {} {}", id,
-                together(there.criteria), together(there.destinations), there.service.packet_limit,
-                there.service.byte_limit, there.service.suppressed, together(tap.text->criteria),
-                together(tap.text->destinations), service.packet_limit, service.byte_limit,
-                service.suppressed);
-            return false;
-        }
-    }
-    return true;
-}
-
-void Run::compare() {
-    std::string why;
-    if (!agree(model_, look(), why)) {
-        differ(why);
-    }
-    match_ended();
-    if (box_.is_up() && !ended_.empty()) {
-        differ(fmt::format("the end of tap {} was not told", ended_.begin()->first));
-    }
-}
-
-void Run::compare_ids() {
-    if (!box_.is_up()) {
-        return;
-    }
-    const auto installed = box_.installed();
-    if (!std::ranges::equal(model_.taps(), installed, {}, [](const auto& tap) { return tap.first; })) {
-        differ("other taps are installed");
-    }
-}
-
-void Run::match_ended() {
-    static constexpr std::array names{"idle", "total", "packets", "bytes", "removed"};
-    for (auto& [id, reasons] : model_.take_ended()) {
-        ended_[id] = reasons;
-    }
-    for (const auto& event : box_.ended()) {
-        const auto id = static_cast<std::uint64_t>(event.id);
-        const auto found = ended_.find(id);
-        const std::string reason = names[static_cast<std::size_t>(event.end)];
-        if (found == ended_.end() || !found->second.contains(reason)) {
-            differ(fmt::format("tap {} is said to have ended by {}", id, reason));
-        }
-        ++seen_["ended by " + reason];
-        ended_.erase(found);
-    }
-}
 
 }  // namespace flowtap::test::model

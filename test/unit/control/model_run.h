@@ -20,7 +20,7 @@ namespace flowtap::test::model {
 /// What can be seen from outside at one moment.
 struct Sight {
     struct Installed {
-        std::vector<std::string> criteria;
+        std::string criterion;
         std::vector<std::string> destinations;
         lib::TapService service;
     };
@@ -63,7 +63,6 @@ class Run {
         std::size_t asks = 1;
         bool apart = false;  ///< one kind of request, as one that waits for another is done later
         bool plain_ids = false;
-        bool removals = true;
     };
 
     void step();

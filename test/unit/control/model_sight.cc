@@ -50,21 +50,34 @@ std::string text_of(const lib::Criterion& criterion) {
     for (const auto& place : places) {
         where += place + ';';
     }
-    return fmt::format("ipv{} {} to {} {} {} {} {} {} at {}{}", number_of(criterion.family),
+    std::string host;
+    if (criterion.either_address) {
+        host = " with " + address_text(value_of(criterion.either_address->bytes, criterion.family),
+                                       number_of(criterion.family));
+    }
+    return fmt::format("ipv{} {} to {} {} {} {} {} {} at {}{}{}", number_of(criterion.family),
                        text_of(criterion.source_address, criterion.family),
                        text_of(criterion.dest_address, criterion.family),
                        text_of(criterion.protocol, 255, false), text_of(criterion.source_port, 65'535, true),
                        text_of(criterion.dest_port, 65'535, true), text_of(criterion.icmp_type, 255, true),
-                       text_of(criterion.icmp_code, 255, true), where, criterion.layer2 ? " frames" : "");
+                       text_of(criterion.icmp_code, 255, true), where, criterion.layer2 ? " frames" : "",
+                       host);
 }
 
 std::string text_of(const lib::TapDestination& destination) {
     const auto family = destination.family;
-    return fmt::format("{} {} from {} {} ttl {}",
+    std::string mirror;
+    if (destination.shim == lib::Shim::jmirror) {
+        mirror = " mirror ";
+        for (const auto byte : destination.shim_bytes) {
+            mirror += fmt::format("{:02x}", byte);
+        }
+    }
+    return fmt::format("{} {} from {} {} ttl {}{}",
                        address_text(value_of(destination.dest_address, family), number_of(family)),
                        destination.dest_port,
                        address_text(value_of(destination.source_address, family), number_of(family)),
-                       destination.source_port, destination.ttl);
+                       destination.source_port, destination.ttl, mirror);
 }
 
 }  // namespace
@@ -82,7 +95,7 @@ Sight Run::look() {
     }
     for (const auto id : box_.installed()) {
         auto& tap = sight.installed[id];
-        tap.criteria.push_back(text_of(box_.criterion(id).value()));
+        tap.criterion = text_of(box_.criterion(id).value());
         for (const auto& destination : box_.destinations_of(id)) {
             tap.destinations.push_back(text_of(destination));
         }

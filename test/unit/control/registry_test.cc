@@ -229,6 +229,54 @@ TEST_CASE("killed at any point: every change is wholly there or not at all, and 
     CHECK(log->steps.load() > 1000);
 }
 
+TEST_CASE("a removal that has begun is finished by the next process; one that was undone is not") {
+    auto registry = Registry::create(max_taps).value();
+    for (std::uint32_t slot = 0; slot < 6; ++slot) {
+        REQUIRE(registry.add(entry(slot, slot + 1)).has_value());
+    }
+    const std::array first{TapSlot{0}, TapSlot{1}};
+    const std::array second{TapSlot{2}, TapSlot{3}};
+    registry.begin_removal(first);
+    registry.begin_removal(second);
+    CHECK(registry.read(TapSlot{0}).has_value());
+    registry.undo_removal(first);
+    CHECK(adopted(registry).slots() == std::vector{TapSlot{0}, TapSlot{1}, TapSlot{4}, TapSlot{5}});
+    // What comes into a slot again is not leaving.
+    auto next = adopted(registry);
+    REQUIRE(next.add(entry(2, 9)).has_value());
+    CHECK(adopted(next).slots().size() == 5);
+}
+
+TEST_CASE("killed at any point of the beginning or the end of a removal: all of them leave, or none") {
+    constexpr std::uint32_t taps = 40;
+    std::mt19937_64 random{23};
+    std::vector<TapSlot> slots;
+    for (std::uint32_t slot = 0; slot < taps; ++slot) {
+        slots.push_back(TapSlot{slot});
+    }
+    std::size_t left = 0;
+    std::size_t stayed = 0;
+    for (int life = 0; life < 300; ++life) {
+        auto registry = Registry::create(max_taps).value();
+        for (const auto slot : slots) {
+            const auto number = static_cast<std::uint32_t>(slot);
+            REQUIRE(registry.add(entry(number, number + 1)).has_value());
+        }
+        run_and_kill(std::chrono::microseconds{random() % 300}, [&](const auto& begun) {
+            begun();
+            while (true) {
+                registry.begin_removal(slots);
+                registry.undo_removal(slots);
+            }
+        });
+        const auto kept = adopted(registry).slots().size();
+        REQUIRE((kept == 0 || kept == taps));
+        ++(kept == 0 ? left : stayed);
+    }
+    CHECK(left > 0);
+    CHECK(stayed > 0);
+}
+
 TEST_CASE("terms change and survive") {
     auto registry = Registry::create(max_taps).value();
     auto made = entry(5, 5);

@@ -145,6 +145,34 @@ TEST_CASE(
     CHECK(box.installed().empty());
 }
 
+TEST_CASE("control dies after the dataplane has removed a tap: it stays removed, and no limit starts again") {
+    Box box;
+    const auto id = add(box, {"Flags: SendAsync", "Timeout-Packets: 10"});
+    box.count(id, 7, 700);
+    const auto session = box.open();
+    box.unheard = true;
+    box.send(session, remove(fmt::format("Criteria-ID: {}", id)));
+    CHECK(box.take(session).empty());
+    CHECK(box.installed().empty());
+    box.unheard = false;
+    box.control_restarts();
+    CHECK(box.installed().empty());
+    CHECK(entries(box) == 0);
+}
+
+TEST_CASE("a DELETE that failed is not done by the next process either") {
+    Box box;
+    const auto id = add(box);
+    box.dataplane_dies();
+    const auto session = box.open();
+    box.send(session, remove(fmt::format("Criteria-ID: {}", id)));
+    box.pass(5'100);
+    CHECK(one(box.take(session)).code == 500);
+    box.dataplane_starts();
+    box.control_restarts();
+    CHECK(box.installed() == std::vector{id});
+}
+
 TEST_CASE("an entry of the registry whose message is not authentic becomes no tap") {
     Box box;
     const auto id = add(box);
