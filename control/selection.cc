@@ -11,8 +11,14 @@ using lib::dtcp::CriteriaIds;
 using lib::dtcp::Failure;
 using lib::dtcp::IdTerm;
 
-std::expected<std::vector<Tap*>, Failure> by_ids(TapTable& taps, SourceIndex source, const CriteriaIds& ids) {
-    std::vector<Tap*> found;
+struct Candidates {
+    std::vector<Tap*> taps;
+    bool leaving = false;  ///< one that is named by itself is being removed, whether it is selected or not
+};
+
+std::expected<Candidates, Failure> by_ids(TapTable& taps, SourceIndex source, const CriteriaIds& ids) {
+    Candidates candidates;
+    auto& [found, leaving] = candidates;
     bool all_single = true;
     for (const IdTerm& term : ids.terms) {
         if (term.range) {
@@ -23,6 +29,7 @@ std::expected<std::vector<Tap*>, Failure> by_ids(TapTable& taps, SourceIndex sou
                 return std::unexpected{Failure{lib::dtcp::Code::unknown_criteria_id, ids.line,
                                                "a Criteria-ID that does not exist"}};
             }
+            leaving = leaving || tap->state == TapState::deleting;
             found.push_back(tap);
         } else {
             all_single = false;
@@ -32,7 +39,7 @@ std::expected<std::vector<Tap*>, Failure> by_ids(TapTable& taps, SourceIndex sou
         std::ranges::sort(found, {}, &Tap::id);
         const auto repeated = std::ranges::unique(found);
         found.erase(repeated.begin(), repeated.end());
-        return found;
+        return candidates;
     }
     found.clear();
     for (const auto& [id, tap] : taps.of(source)) {
@@ -40,13 +47,14 @@ std::expected<std::vector<Tap*>, Failure> by_ids(TapTable& taps, SourceIndex sou
             found.push_back(tap);
         }
     }
-    return found;
+    return candidates;
 }
 
 }  // namespace
 
 std::expected<Selection, Failure> select_taps(TapTable& taps, SourceIndex source,
                                               const lib::dtcp::Selector& selector, bool including_static) {
+    Selection selection;
     std::vector<Tap*> candidates;
     if (const auto* const cdest = std::get_if<lib::dtcp::CdestId>(&selector)) {
         candidates = taps.with_cdest(source, cdest->id);
@@ -55,9 +63,9 @@ std::expected<Selection, Failure> select_taps(TapTable& taps, SourceIndex source
         if (!found) {
             return std::unexpected{std::move(found.error())};
         }
-        candidates = std::move(*found);
+        candidates = std::move(found->taps);
+        selection.busy = found->leaving;
     }
-    Selection selection;
     for (Tap* const tap : candidates) {
         if (!tap->exists()) {
             continue;

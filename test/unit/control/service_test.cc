@@ -377,6 +377,20 @@ TEST_CASE(
     CHECK(responses[1].code == 431);
 }
 
+TEST_CASE("a Criteria-ID that is named and excluded at once is still unknown when it is gone") {
+    Box box;
+    const auto id = add(box);
+    const auto session = box.open();
+    box.paused = true;
+    box.send(session, remove("Criteria-ID: *") +
+                          message("DELETE DTCP/0.7", {"Csource-ID: a", "Seq: 10",
+                                                      fmt::format("Criteria-ID: !*-{}, {}", id, id)}));
+    box.paused = false;
+    const auto responses = read(box.take(session));
+    REQUIRE(responses.size() == 2);
+    CHECK(responses[1].code == 431);
+}
+
 TEST_CASE("LIST gives each entry's parameters in Junos's order, with exact statistics",
           "[dtcp:8.matching][dtcp:8.numbered][dtcp:8.order]") {
     Box box;
