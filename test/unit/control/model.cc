@@ -122,10 +122,12 @@ bool Model::step(const Ask& ask, const Reply* reply, const Latitude& latitude, M
         const bool may_fail = ask.verb == Verb::remove ? latitude.no_removals : latitude.may_fail;
         const bool failed =
             may_fail && needs_dataplane(ask) && !nothing_to_do && is_refused(*reply, ask, {{.code = 500}});
-        const bool full =
-            latitude.may_be_full && ask.verb == Verb::add &&
-            is_refused(*reply, ask,
-                       {{.code = 550, .may_be_bare = true}, {551, {ask.text_of("CDEST-ID")}, true}});
+        const Blames for_want_of_room =
+            ask.verb != Verb::add ? Blames{}
+            : latitude.may_be_full
+                ? Blames{{.code = 550, .may_be_bare = true}, {551, {ask.text_of("CDEST-ID")}, true}}
+                : judge_room(ask, std::max<std::size_t>(latitude.adds, 1) - 1);
+        const bool full = is_refused(*reply, ask, for_want_of_room);
         why = "it deserves 200";
         return failed || full;
     }

@@ -71,6 +71,7 @@ struct Latitude {
     bool no_additions = false;  ///< nothing is added
     bool no_removals = false;   ///< nothing is removed: 500
     bool may_be_full = false;   ///< 550 and 551: others are on their way, or the dead are not buried
+    std::size_t adds = 0;       ///< ADDs of several sessions under way, which take room before they are seen
     std::int64_t until = 0;     ///< answered until then; 0: at once
 };
 
@@ -118,6 +119,8 @@ class Model {
 
   private:
     Blames judge(const Ask& ask) const;
+    /// What an ADD deserves for want of room, if `adds` others have taken some.
+    Blames judge_room(const Ask& ask, std::size_t adds) const;
     Blames judge_add(const Ask& ask) const;
     Blames judge_change(const Ask& ask) const;
     /// By the selector; `unknown`: an explicit ID that is not the source's.

@@ -25,8 +25,12 @@ std::string together(const std::vector<std::string>& parts) {
 
 }  // namespace
 
-void Run::explain(const std::vector<Track>& tracks, const Latitude& latitude, Moment when, bool lossy) {
+void Run::explain(const std::vector<Track>& tracks, Latitude latitude, Moment when, bool lossy) {
     const bool ambiguous = lossy || tracks.size() > 1;
+    // An ADD takes its room when it is accepted, and is seen by other sessions when it is live.
+    for (std::size_t i = 0; tracks.size() > 1 && i < tracks.size(); ++i) {
+        latitude.adds += static_cast<std::size_t>(std::ranges::count(tracks[i].asks, Verb::add, &Ask::verb));
+    }
     const auto sight = ambiguous && when.boot == now().boot ? std::optional{look()} : std::nullopt;
     std::vector<std::size_t> at(tracks.size());
     why_.clear();

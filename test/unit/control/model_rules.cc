@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -337,16 +338,22 @@ Blames Model::judge_add(const Ask& ask) const {
             blames.push_back({433, lines, lines.empty()});
         }
     }
+    std::ranges::move(judge_room(ask, 0), std::back_inserter(blames));
+    return blames;
+}
+
+Blames Model::judge_room(const Ask& ask, std::size_t adds) const {
+    Blames blames;
     const auto& source = setup().sources[static_cast<std::size_t>(ask.source)];
     const auto mine = of(ask.source);
-    if (mine.size() >= source.max_criteria || taps_.size() >= setup().max_criteria) {
+    if (mine.size() + adds >= source.max_criteria || taps_.size() + adds >= setup().max_criteria) {
         blames.push_back({.code = 550, .may_be_bare = true});
     }
     std::set<std::string> cdests(ask.cdests.begin(), ask.cdests.end());
     for (const auto id : mine) {
         cdests.insert(taps_.at(id).text->cdests.begin(), taps_.at(id).text->cdests.end());
     }
-    if (cdests.size() > source.max_destinations) {
+    if (cdests.size() + adds > source.max_destinations) {
         blames.push_back({551, {ask.text_of("CDEST-ID")}, true});
     }
     return blames;

@@ -85,7 +85,7 @@ class Run {
     void take(std::vector<Track>& tracks);
     void read(std::vector<Track>& tracks);
     /// Some order of what was asked that leads to the answers, and to what is seen; the model takes it.
-    void explain(const std::vector<Track>& tracks, const Latitude& latitude, Moment when, bool lossy);
+    void explain(const std::vector<Track>& tracks, Latitude latitude, Moment when, bool lossy);
     bool search(const Model& model, const std::vector<Track>& tracks, std::vector<std::size_t>& at,
                 const Latitude& latitude, Moment when, bool lossy, const std::function<bool(Model&)>& leaf);
     Sight look();
