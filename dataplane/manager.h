@@ -57,7 +57,7 @@ class Manager {
     Parts parts_;
     bool stop_ = false;
     bool forwarding_ = false;
-    Clock::time_point gate_;  ///< when traffic starts even without control
+    Clock::time_point gate_;                       ///< when traffic starts even without control
     std::optional<Clock::time_point> busy_since_;  ///< unset: idle
     std::uint64_t consumed_ = 0;
     std::array<std::uint64_t, lib::max_ports> tx_errors_{};  ///< said so far
