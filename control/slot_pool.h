@@ -43,7 +43,9 @@ class SlotPool {
     /// The slot must be lent.
     void give_back(std::uint32_t slot) {
         lent_[slot] = false;
-        free_.push_back(slot);
+        if (slot < fresh_) {
+            free_.push_back(slot);
+        }  // else it was claimed, and take() has not come to it yet
     }
 
   private:

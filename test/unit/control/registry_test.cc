@@ -373,4 +373,16 @@ TEST_CASE("slots are lent once, and the one given back longest ago comes first")
     CHECK(pool.take() == 0U);
 }
 
+TEST_CASE("a slot that was claimed and given back before its turn is lent once") {
+    control::SlotPool pool{3};
+    CHECK(pool.claim(2));
+    pool.give_back(2);
+    std::set<std::uint32_t> lent;
+    for (int i = 0; i < 3; ++i) {
+        lent.insert(pool.take().value());
+    }
+    CHECK(lent.size() == 3);
+    CHECK_FALSE(pool.take().has_value());
+}
+
 }  // namespace flowtap::test
