@@ -120,15 +120,12 @@ class JtapParser {
         if (request_.version() < version_0_8 || !equal_ignoring_case(family->value, "ccc")) {
             return refuse(Code::not_implemented, family, "not ccc, or a version before 0.8");
         }
-        const Criterion& criterion = add_.criterion;
-        const std::array used{!criterion.source_address.empty(), !criterion.dest_address.empty(),
-                              !criterion.protocol.empty(),       !criterion.source_port.empty(),
-                              !criterion.dest_port.empty(),      !criterion.icmp_type.empty(),
-                              !criterion.icmp_code.empty()};
-        if (const auto element = std::ranges::find(used, true); element != used.end()) {
-            return refuse(Code::improper_filter,
-                          request_.find(filter_elements[static_cast<std::size_t>(element - used.begin())]),
-                          "a filter element with family ccc");
+        // Real clients write `Protocol: *` beside it. A list with more in it means something else than ccc.
+        for (const Name name : filter_elements) {
+            if (const Parameter* const element = request_.find(name);
+                element != nullptr && element->value != "*") {
+                return refuse(Code::improper_filter, element, "a filter element with family ccc");
+            }
         }
         if (const Parameter* const address = request_.find(Name::ip_addr); address != nullptr) {
             return refuse(Code::improper_filter, address, "an address with family ccc");

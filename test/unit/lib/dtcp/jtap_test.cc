@@ -152,7 +152,8 @@ TEST_CASE("7: with family ccc no L3 or L4 filter element may be present: 432 wit
           "[dtcp][dtcp:7.ccc-no-filter]") {
     for (const std::string_view element :
          {"Source-Address: 10.0.0.1", "Dest-Address: !10.0.0.1", "Protocol: 6", "Source-Port: 1",
-          "Dest-Port: 1", "ICMP-Type: 1", "ICMP-Code: 1", "X-IP-Addr: 10.0.0.1"}) {
+          "Dest-Port: 1", "ICMP-Type: 1", "ICMP-Code: 1", "X-IP-Addr: 10.0.0.1", "Source-Address: 10.0.0.1,*",
+          "Protocol: 6,*"}) {
         CHECK(fails_with(add({"X-JTap-Filter-Family: ccc", "X-JTap-Input-Interface: a", element}),
                          Code::improper_filter, element));
     }
