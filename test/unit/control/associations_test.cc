@@ -158,6 +158,17 @@ void record_keys(const Scratch& scratch, const lib::Config& config) {
     REQUIRE(LeaseStore::open(scratch.path())->record_new(keys).has_value());
 }
 
+/// Two tunnels with a key each, both recorded.
+struct TwoTunnels {
+    TwoTunnels() {
+        write_sa(scratch / "one", 0x1001, 'a');
+        write_sa(scratch / "two", 0x1002, 'b');
+        record_keys(scratch, config);
+    }
+    Scratch scratch;
+    lib::Config config = config_of(scratch);
+};
+
 }  // namespace
 
 TEST_CASE("one key in two tunnels is refused, even with another SPI and salt") {
@@ -187,12 +198,7 @@ TEST_CASE("an SA without a counter record is not installed; the others are") {
     CHECK(std::ranges::count_if(dataplane.sas, [](const auto& sa) { return sa.id != 0; }) == 1);
 }
 
-TEST_CASE("a new control leaves a living SA's counter and lease alone") {
-    const Scratch scratch;
-    write_sa(scratch / "one", 0x1001, 'a');
-    write_sa(scratch / "two", 0x1002, 'b');
-    const auto config = config_of(scratch);
-    record_keys(scratch, config);
+TEST_CASE_METHOD(TwoTunnels, "a new control leaves a living SA's counter and lease alone") {
     auto registry = Registry::create(max_taps).value();
     Dataplane dataplane{1};
     Control{scratch, config}.link(dataplane, registry);
@@ -206,12 +212,7 @@ TEST_CASE("a new control leaves a living SA's counter and lease alone") {
     CHECK(dataplane.sas[1].end == before[1].end);
 }
 
-TEST_CASE("a lease that runs low is extended without a gap, once") {
-    const Scratch scratch;
-    write_sa(scratch / "one", 0x1001, 'a');
-    write_sa(scratch / "two", 0x1002, 'b');
-    const auto config = config_of(scratch);
-    record_keys(scratch, config);
+TEST_CASE_METHOD(TwoTunnels, "a lease that runs low is extended without a gap, once") {
     auto registry = Registry::create(max_taps).value();
     Dataplane dataplane{1};
     Control control{scratch, config};
@@ -228,12 +229,9 @@ TEST_CASE("a lease that runs low is extended without a gap, once") {
     CHECK(dataplane.sas[0].next == 1);
 }
 
-TEST_CASE("an SA that the dataplane refuses is left out, costs no lease after lease, and harms no other") {
-    const Scratch scratch;
-    write_sa(scratch / "one", 0x1001, 'a');
-    write_sa(scratch / "two", 0x1002, 'b');
-    const auto config = config_of(scratch);
-    record_keys(scratch, config);
+TEST_CASE_METHOD(
+    TwoTunnels,
+    "an SA that the dataplane refuses is left out, costs no lease after lease, and harms no other") {
     auto registry = Registry::create(max_taps).value();
     Dataplane dataplane{1};
     Control control{scratch, config};
@@ -248,12 +246,9 @@ TEST_CASE("an SA that the dataplane refuses is left out, costs no lease after le
     CHECK(control.store.next(control.associations.all()[1].digest) == control::lease_block);
 }
 
-TEST_CASE("no counter value is sealed with twice over random deaths of both processes at random moments") {
-    const Scratch scratch;
-    write_sa(scratch / "one", 0x1001, 'a');
-    write_sa(scratch / "two", 0x1002, 'b');
-    const auto config = config_of(scratch);
-    record_keys(scratch, config);
+TEST_CASE_METHOD(
+    TwoTunnels,
+    "no counter value is sealed with twice over random deaths of both processes at random moments") {
     std::mt19937_64 random{5};
     std::optional<Registry> registry = Registry::create(max_taps).value();
     auto dataplane = std::make_unique<Dataplane>(1);
