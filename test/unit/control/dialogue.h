@@ -72,6 +72,17 @@ inline std::string request(std::string_view method, std::initializer_list<std::s
     return message(text, {}, source);
 }
 
+/// A LIST of source a's.
+inline std::string list(std::initializer_list<std::string_view> lines) {
+    return request("LIST", lines);
+}
+
+/// A DELETE of static taps too, with Seq 9.
+inline std::string remove(std::string_view selector, std::string_view source = "a") {
+    return message("DELETE DTCP/0.7",
+                   {fmt::format("Csource-ID: {}", source), "Seq: 9", selector, "Flags: Static"}, source);
+}
+
 inline std::uint64_t number(const lib::dtcp::Response& response, lib::dtcp::Name name) {
     const auto text = value(response, name);
     REQUIRE_FALSE(text.empty());

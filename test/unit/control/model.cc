@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 namespace flowtap::test::model {
@@ -102,9 +103,21 @@ bool Model::step(const Ask& ask, const Reply* reply, const Latitude& latitude, M
         why = "version or time of the answer";
         return false;
     }
+    Blames for_want_of_room;
+    if (ask.verb == Verb::add && latitude.may_be_full) {
+        for_want_of_room.push_back({.code = 550, .may_be_bare = true});
+        for_want_of_room.push_back(
+            {551, ask.has("CDEST-ID") ? std::vector{ask.text_of("CDEST-ID")} : std::vector<std::string>{},
+             true});
+    } else if (ask.verb == Verb::add) {
+        const auto others = std::max<std::size_t>(latitude.adds, 1) - 1;
+        for_want_of_room = judge_room(ask, others);
+        if (latitude.before != nullptr) {
+            std::ranges::move(latitude.before->judge_room(ask, others), std::back_inserter(for_want_of_room));
+        }
+    }
     if (!blames.empty()) {
-        const bool full = reply != nullptr && latitude.may_be_full && ask.verb == Verb::add &&
-                          reply->code == 550 && is_refused(*reply, ask, {{.code = 550}});
+        const bool full = reply != nullptr && is_refused(*reply, ask, for_want_of_room);
         if (reply != nullptr && !full && !is_refused(*reply, ask, blames)) {
             why = "it deserves";
             for (const auto& blame : blames) {
@@ -122,11 +135,6 @@ bool Model::step(const Ask& ask, const Reply* reply, const Latitude& latitude, M
         const bool may_fail = ask.verb == Verb::remove ? latitude.no_removals : latitude.may_fail;
         const bool failed =
             may_fail && needs_dataplane(ask) && !nothing_to_do && is_refused(*reply, ask, {{.code = 500}});
-        const Blames for_want_of_room =
-            ask.verb != Verb::add ? Blames{}
-            : latitude.may_be_full
-                ? Blames{{.code = 550, .may_be_bare = true}, {551, {ask.text_of("CDEST-ID")}, true}}
-                : judge_room(ask, std::max<std::size_t>(latitude.adds, 1) - 1);
         const bool full = is_refused(*reply, ask, for_want_of_room);
         why = "it deserves 200";
         return failed || full;

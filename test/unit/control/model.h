@@ -65,6 +65,8 @@ struct Ended {
     std::set<std::string> reasons;
 };
 
+class Model;
+
 /// What a request's circumstances allow besides what it deserves.
 struct Latitude {
     bool may_fail = false;      ///< 500 for what adds or changes
@@ -72,7 +74,8 @@ struct Latitude {
     bool no_removals = false;   ///< nothing is removed: 500
     bool may_be_full = false;   ///< 550 and 551: others are on their way, or the dead are not buried
     std::size_t adds = 0;       ///< ADDs of several sessions under way, which take room before they are seen
-    std::int64_t until = 0;     ///< answered until then; 0: at once
+    const Model* before = nullptr;  ///< what there was: a removal gives its room back when it is done
+    std::int64_t until = 0;         ///< answered until then; 0: at once
 };
 
 class Model {

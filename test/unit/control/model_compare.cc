@@ -28,8 +28,12 @@ std::string together(const std::vector<std::string>& parts) {
 void Run::explain(const std::vector<Track>& tracks, Latitude latitude, Moment when, bool lossy) {
     const bool ambiguous = lossy || tracks.size() > 1;
     // An ADD takes its room when it is accepted, and is seen by other sessions when it is live.
-    for (std::size_t i = 0; tracks.size() > 1 && i < tracks.size(); ++i) {
-        latitude.adds += static_cast<std::size_t>(std::ranges::count(tracks[i].asks, Verb::add, &Ask::verb));
+    const auto before = model_;
+    if (tracks.size() > 1) {
+        latitude.before = &before;
+        for (const auto& track : tracks) {
+            latitude.adds += static_cast<std::size_t>(std::ranges::count(track.asks, Verb::add, &Ask::verb));
+        }
     }
     const auto sight = ambiguous && when.boot == now().boot ? std::optional{look()} : std::nullopt;
     std::vector<std::size_t> at(tracks.size());
@@ -61,9 +65,13 @@ bool Run::search(const Model& model, const std::vector<Track>& tracks, std::vect
             return false;
         }
         ++at[i];
+        if (reply == nullptr && !changes_taps(ask.verb)) {
+            const bool found = search(model, tracks, at, latitude, when, lossy, leaf);
+            --at[i];
+            return found;  // there is nothing to tell its place among the others by
+        }
         auto next = model;
-        const bool can_be = (reply != nullptr || changes_taps(ask.verb)) &&
-                            next.step(ask, reply, latitude, when, track.address, why_);
+        const bool can_be = next.step(ask, reply, latitude, when, track.address, why_);
         const bool found = (can_be && search(next, tracks, at, latitude, when, lossy, leaf)) ||
                            (reply == nullptr && search(model, tracks, at, latitude, when, lossy, leaf));
         --at[i];

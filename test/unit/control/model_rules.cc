@@ -113,7 +113,13 @@ void judge_filter(const Ask& ask, Blames& blames) {
         }
         const std::array elements{"SOURCE-ADDRESS", "DEST-ADDRESS", "PROTOCOL",  "SOURCE-PORT",
                                   "DEST-PORT",      "ICMP-TYPE",    "ICMP-CODE", "X-IP-ADDR"};
-        if (auto lines = lines_of(ask, elements); !lines.empty()) {
+        std::vector<std::string> lines;
+        for (const auto* const name : elements) {
+            if (ask.has(name) && ask.lines.at(name).value != "*") {
+                lines.push_back(ask.text_of(name));
+            }
+        }
+        if (!lines.empty()) {
             blames.push_back({432, std::move(lines)});
         }
         if (!ask.has("X-JTAP-INPUT-INTERFACE") && !ask.has("X-JTAP-OUTPUT-INTERFACE")) {

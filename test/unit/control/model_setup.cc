@@ -1,5 +1,7 @@
 #include "test/unit/control/model_setup.h"
 
+#include "test/unit/control/site.h"
+
 #include <arpa/inet.h>
 #include <array>
 #include <stdexcept>
@@ -9,78 +11,9 @@ namespace flowtap::test::model {
 
 namespace {
 
-constexpr std::string_view config_text = R"(
-[dataplane]
-workers = [1]
-max-taps = 64
-
+constexpr std::string_view sources_text = R"(
 [control]
 max-criteria = 14
-
-[[port]]
-name = "a"
-device = "net_null0"
-[[port]]
-name = "b"
-device = "net_null1"
-[[port]]
-name = "d"
-device = "net_null2"
-
-[[wire]]
-name = "w"
-a = "a"
-b = "b"
-
-[delivery]
-port = "d"
-next-hop-mac = "02:00:00:00:00:01"
-
-[[route]]
-prefix = "192.0.2.0/24"
-clear = true
-[[route]]
-prefix = "2001:db8:f::/48"
-clear = true
-
-[[destination]]
-name = "known"
-address = "192.0.2.7"
-port = 7007
-source-address = "192.0.2.100"
-source-port = 7008
-[[destination]]
-name = "theirs"
-address = "192.0.2.77"
-port = 7007
-source-address = "192.0.2.100"
-source-port = 7008
-
-[[interface]]
-name = "ge-0"
-port = "a"
-[[interface]]
-name = "ge-7.3"
-port = "b"
-vlan = 700
-[[interface]]
-name = "trunk"
-port = "a"
-vlan = "any"
-[[vrf]]
-name = "red"
-interfaces = ["ge-0.100", "b"]
-
-[[drop-policy]]
-name = "web"
-protocol = "6"
-dest-port = "80,443"
-[[drop-policy]]
-name = "dns"
-dest-port = "53"
-[[drop-policy]]
-name = "v6"
-dest-address = "2001:db8::/32"
 
 [[source]]
 name = "a"
@@ -110,13 +43,7 @@ Span prefix(const std::string& first, const std::string& last) {
 }  // namespace
 
 const lib::Config& setup_config() {
-    static const lib::Config config = [] {
-        auto parsed = lib::parse_config(config_text, "model");
-        if (!parsed) {
-            throw std::runtime_error(lib::to_string(parsed.error().front()));
-        }
-        return std::move(*parsed);
-    }();
+    static const lib::Config config = site_with(sources_text);
     return config;
 }
 

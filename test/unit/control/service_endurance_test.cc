@@ -17,19 +17,6 @@ namespace {
 using control::SecurityReason;
 using control::ServiceCounter;
 
-std::string list(std::initializer_list<std::string_view> lines) {
-    std::string text = "LIST DTCP/0.7\r\nCsource-ID: a\r\nSeq: 1";
-    for (const auto line : lines) {
-        text += fmt::format("\r\n{}", line);
-    }
-    return message(text, {});
-}
-
-std::string remove(std::string_view selector, std::string_view source = "a") {
-    return message("DELETE DTCP/0.7",
-                   {fmt::format("Csource-ID: {}", source), "Seq: 9", selector, "Flags: Static"}, source);
-}
-
 }  // namespace
 
 TEST_CASE("the dataplane is away: ADD and DELETE wait, and are done when it comes back in time") {
