@@ -32,7 +32,7 @@ class Run:
 
 
 RUNS = [
-    Run("plain", "build", "as shipped", ["unit", "fuzz", "integration", "e2e", "bench"]),
+    Run("plain", "build", "as shipped", ["unit", "model", "fuzz", "integration", "e2e", "bench"]),
     Run("asan+ubsan", "build-asan", "AddressSanitizer and UndefinedBehaviorSanitizer", ["unit", "fuzz"],
         ["-Db_sanitize=address,undefined", *SANITIZED]),
     # What threads share: the rings, the tap table, the counter blocks of an SA.
@@ -142,7 +142,7 @@ def run_lint(failures):
 
 def main():
     parser = argparse.ArgumentParser(prog="tools/test", description="Builds and runs every test.")
-    parser.add_argument("--suite", action="append", help="only this suite (unit, model, fuzz, integration, e2e, bench)")
+    parser.add_argument("--suite", action="append", choices=RUNS[0].suites, help="only this suite")
     parser.add_argument("--plain", action="store_true", help="only the build that is shipped, without TSan")
     parser.add_argument("--sanitizers", action="store_true",
                         help="all unit tests and corpora also with ASan+UBSan (one more build)")
