@@ -229,8 +229,17 @@ class Load {
         sent.reserve(count);
         times.reserve(count);
         const std::int64_t start = now();
+        const auto take_answers = [&] {
+            bool any = false;
+            while (take_answer()) {
+                times.push_back(microseconds(sent[times.size()], now()));
+                any = true;
+            }
+            return any;
+        };
         for (std::size_t written = 0; times.size() < count;) {
             const std::size_t allowed = ends[std::min(count, times.size() + window) - 1];
+            bool answered = false;
             while (written < allowed) {
                 const std::int64_t handed = now();
                 const auto taken = value_or_throw(
@@ -242,13 +251,11 @@ class Load {
                 while (sent.size() < count && ends[sent.size()] <= written) {
                     sent.push_back(handed);
                 }
-                while (take_answer()) {
-                    times.push_back(microseconds(sent[times.size()], now()));
-                }
+                answered |= take_answers();
             }
-            wait(written < allowed);
-            while (take_answer()) {
-                times.push_back(microseconds(sent[times.size()], now()));
+            // Whoever waits after the last answer to what was sent waits for nothing: the window comes first.
+            if (!answered && !take_answers()) {
+                wait(written < allowed);
             }
         }
         const std::int64_t end = now();
