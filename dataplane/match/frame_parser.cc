@@ -155,6 +155,8 @@ inline Verdict parse_ipv4(const Frame& frame, std::uint32_t l3, std::uint64_t vl
     const std::uint32_t fragment = load_be16(ip + 6);
     std::uint8_t flags = 0;
     if ((fragment & 0x3fff) != 0) [[unlikely]] {
+        headers.fragment_id = load_be16(ip + 4);
+        headers.fragment_offset = static_cast<std::uint16_t>((fragment & 0x1fff) * 8);
         flags = (fragment & 0x1fff) != 0 ? flag::later_fragment : flag::first_fragment;
     }
     const Packet packet{.data = frame.data,
@@ -187,6 +189,8 @@ Verdict parse_extensions(const Packet& packet, std::uint8_t next, Headers& heade
         std::uint32_t size = 8;
         if (step == Step::fragment) {
             const std::uint32_t fragment = load_be16(header + 2);
+            headers.fragment_id = load_be32(header + 4);
+            headers.fragment_offset = static_cast<std::uint16_t>(fragment & 0xfff8);
             if ((fragment & 0xfff8) != 0) {
                 // The bytes that follow are from the middle of the datagram. Where it began with another
                 // extension header, its protocol stands in the first fragment only.

@@ -92,6 +92,9 @@ struct alignas(64) Headers {
     std::uint8_t vlan_tags;    ///< 0..max_vlan_tags
     std::uint16_t outer_vlan;  ///< TCI of the first tag, host byte order, if it is in the frame; else 0
     std::uint16_t inner_vlan;  ///< TCI of the last tag, host byte order; 0 without one
+    // Of fragments only (flag::first_fragment, flag::later_fragment), else of any value:
+    std::uint32_t fragment_id;      ///< IPv4 identification (16 bits) or IPv6 identification, host byte order
+    std::uint16_t fragment_offset;  ///< bytes from the start of the fragmentable part
 };
 static_assert(sizeof(Headers) == 64);
 

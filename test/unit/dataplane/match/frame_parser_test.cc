@@ -234,7 +234,9 @@ TEST_CASE("a packet that is longer than its frame is truncated", "[parser]") {
 TEST_CASE("the first fragment has ports, the later ones never", "[parser]") {
     const Headers whole = parse(Packet().ipv4({.dont_fragment = true}).udp().frame());
     CHECK(whole.flags == flag::ports);
-    const Headers first = parse(Packet().ipv4({.more_fragments = true}).udp({.source_port = 9}).frame());
+    const Headers first = parse(
+        Packet().ipv4({.identification = 0x1234, .more_fragments = true}).udp({.source_port = 9}).frame());
+    CHECK(first.fragment_id == 0x1234);
     CHECK(first.verdict == Verdict::ok);
     CHECK(first.flags == (flag::ports | flag::first_fragment));
     CHECK(first.source_port == 9);
@@ -245,7 +247,9 @@ TEST_CASE("the first fragment has ports, the later ones never", "[parser]") {
         CHECK(later.flags == flag::later_fragment);
         CHECK(later.source_port == 0);
         CHECK(later.protocol == 17);
+        CHECK(later.fragment_offset == 8);
     }
+    CHECK(first.fragment_offset == 0);
     CHECK(parse(Packet().ipv4({.fragment_offset = 1}).icmp().frame()).verdict == Verdict::no_ports);
     CHECK(parse(Packet().ipv4({.fragment_offset = 1}).raw(47, Bytes(8)).frame()).verdict == Verdict::ok);
 }
@@ -256,7 +260,13 @@ TEST_CASE("IPv6 fragments are told apart by their fragment header", "[parser]") 
     const Headers first = parse(Packet().ipv6().fragment({.more = true}).udp({.source_port = 9}).frame());
     CHECK(first.flags == (flag::ports | flag::first_fragment));
     CHECK(first.l4_offset == 62);
-    const Headers later = parse(Packet().ipv6().fragment({.offset = 100}).udp({.source_port = 9}).frame());
+    const Headers later = parse(Packet()
+                                    .ipv6()
+                                    .fragment({.offset = 100, .identification = 0x8765'4321})
+                                    .udp({.source_port = 9})
+                                    .frame());
+    CHECK(later.fragment_id == 0x8765'4321);
+    CHECK(later.fragment_offset == 800);
     CHECK(later.verdict == Verdict::no_ports);
     CHECK(later.flags == flag::later_fragment);
     CHECK(later.protocol == 17);
