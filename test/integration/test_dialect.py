@@ -4,6 +4,7 @@ control and dataplane are the product's own; the client signs and reads messages
 import contextlib
 import os
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -106,12 +107,17 @@ class Session:
     """`ssh -s` with raw bytes in and messages out."""
 
     def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.said = tempfile.TemporaryFile()  # ssh's own words
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
         self.buffer = b""
 
     def send(self, data):
-        self.process.stdin.write(data)
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+        except BrokenPipeError as error:
+            self.said.seek(0)
+            raise BrokenPipeError(f"ssh has ended: {self.said.read().decode(errors='replace')}") from error
 
     def read(self):
         """The next message, signed as it must be; None: the session was ended."""
