@@ -47,7 +47,7 @@ std::expected<std::optional<std::string_view>, FramingError> Splitter::next(std:
             started_ = true;
         } else if (started_) {
             complete = true;
-        } else {
+        } else if (kept_.size() + (at - start) <= limit_) {
             kept_.clear();
             start = at;
         }

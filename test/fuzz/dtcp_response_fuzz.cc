@@ -7,6 +7,7 @@
 #include "lib/dtcp/response_reader.h"
 #include "test/fuzz/dtcp_fuzz.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -35,9 +36,15 @@ void check_read(std::string_view raw) {
     require(!response->seq() || !response->is_notification(), "a notification has no SEQ");
 }
 
+char upper(char character) {
+    return character >= 'a' && character <= 'z' ? static_cast<char>(character - 'a' + 'A') : character;
+}
+
 /// The same bytes with our signature in place of what followed the parameters.
 void check_signed(std::string_view raw) {
-    std::string message{raw.substr(0, raw.find("AUTHENTICATION-INFO"))};
+    constexpr std::string_view name = "AUTHENTICATION-INFO";  // however it is written
+    const auto signature = std::ranges::search(raw, name, {}, [](char c) { return upper(c); });
+    std::string message{raw.begin(), signature.begin()};
     while (message.ends_with('\n') || message.ends_with('\r')) {
         message.pop_back();
     }

@@ -257,6 +257,9 @@ bool Box::apply() {
     }
     lib::CommandBatch batch;
     if (tasking().resync_wanted()) {
+        if (now.boot < resync_not_before_) {
+            return false;
+        }
         link();
         return true;
     }
@@ -298,6 +301,9 @@ void Box::link() {
     }
     batch.commit(lib::Token{1});
     take_batch(batch);
+    if (tasking().resync_wanted()) {
+        resync_not_before_ = now.boot + control::nanoseconds_per_second;  // it was refused
+    }
     settle();
 }
 

@@ -140,6 +140,7 @@ class Box {
     std::optional<lib::StatusView> view_;
     std::vector<Installed> taps_;  ///< by slot
     std::uint64_t epoch_ = 0;
+    std::uint64_t resync_not_before_ = 0;  ///< CLOCK_BOOTTIME: after one that was refused
     std::vector<control::SecurityEvent> events_;
     std::vector<control::TapEvent> ended_;
 };

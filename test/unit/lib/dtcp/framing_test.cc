@@ -133,6 +133,19 @@ TEST_CASE("framing: white space without end is too long as well, empty lines nev
     CHECK(split(std::vector<std::string>(max_message, "\r\n")).empty());
 }
 
+TEST_CASE("framing: an empty line longer than the limit is too long, in one chunk or in many", "[dtcp]") {
+    const std::string longest = std::string(max_message - 1, ' ') + "\n";
+    for (const auto& line : {longest, " " + longest}) {
+        std::vector<std::string> bytes;
+        for (const char byte : line + "A\n\n") {
+            bytes.emplace_back(1, byte);
+        }
+        const std::vector<std::string> expected{line == longest ? "A\n\n" : "too long"};
+        CHECK(split({line + "A\n\n"}) == expected);
+        CHECK(split(bytes) == expected);
+    }
+}
+
 TEST_CASE("framing: after an error nothing more is taken", "[dtcp]") {
     Splitter splitter{4};
     CHECK(split(splitter, {"12345"}) == Messages{"too long"});
