@@ -258,6 +258,7 @@ class World {
         if (argument % 3 == 1) {
             box_.unheard = true;
             say(argument, signed_text(last, source_of(argument)));
+            box_.unheard = false;  // the next process hears
         }
         clients_.clear();
         udp_.reset();
@@ -266,7 +267,6 @@ class World {
         } else {
             box_.control_restarts();
         }
-        box_.unheard = false;
         begin();
         box_.settle();
         if (settled && quiet() && argument % 3 == 0) {
