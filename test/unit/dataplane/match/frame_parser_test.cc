@@ -4,6 +4,7 @@
 #include "test/support/packets.h"
 #include "test/support/random_traffic.h"
 #include "test/support/reference_match.h"
+#include "test/unit/dataplane/match/frame_kinds.h"
 
 #include <catch2/catch.hpp>
 
@@ -24,76 +25,6 @@ Headers parse(const Bytes& frame) {
 
 lib::IpAddress address(std::string_view text) {
     return lib::parse_address(text).value();
-}
-
-// A copy that ends where the frame ends, so that ASan sees the first byte beyond.
-class Exact {
-  public:
-    Exact(const Bytes& bytes, std::size_t size)
-        : bytes_(std::make_unique<std::uint8_t[]>(size)), size_(size) {
-        std::copy_n(bytes.begin(), size, bytes_.get());
-    }
-    Frame frame(std::size_t length) const {
-        return {bytes_.get(), static_cast<std::uint32_t>(size_), static_cast<std::uint32_t>(length)};
-    }
-    Frame frame() const { return frame(size_); }
-
-  private:
-    std::unique_ptr<std::uint8_t[]> bytes_;
-    std::size_t size_;
-};
-
-Packet headers_in_a_row(std::size_t count, std::size_t size) {
-    Packet packet;
-    packet.ipv6();
-    for (std::size_t i = 0; i < count; ++i) {
-        packet.dest_options({.size = size});
-    }
-    packet.tcp({.source_port = 7, .dest_port = 8});
-    return packet;
-}
-
-// One frame of every kind that the parser tells apart.
-std::vector<Bytes> every_kind() {
-    std::vector<Bytes> frames{
-        Packet().ipv4().tcp().payload(10).frame(),
-        Packet().ipv4().udp().payload(10).frame(60),
-        Packet().ipv4().sctp().frame(),
-        Packet().ipv4().udp_lite().frame(),
-        Packet().ipv4().dccp().frame(),
-        Packet().ipv4().icmp().payload(10).frame(),
-        Packet().ipv4({.options = Bytes(40, 1)}).tcp().frame(),
-        Packet().ipv4({.more_fragments = true}).udp().payload(64).frame(),
-        Packet().ipv4({.fragment_offset = 8}).udp().payload(64).frame(),
-        Packet().ipv4().raw(47, Bytes(20, 9)).frame(),
-        Packet().ipv6().tcp().payload(10).frame(),
-        Packet().ipv6().udp().payload(10).frame(),
-        Packet().ipv6().icmpv6().frame(),
-        Packet()
-            .ipv6()
-            .hop_by_hop()
-            .routing({.size = 24})
-            .fragment()
-            .authentication()
-            .dest_options()
-            .tcp()
-            .frame(),
-        Packet().ipv6().hop_by_hop().fragment({.offset = 5}).udp().payload(8).frame(),
-        Packet().ipv6().fragment({.offset = 5}).dest_options().udp().frame(),
-        Packet().ipv6().fragment({.more = true}).udp().payload(8).frame(),
-        Packet().ipv6().raw(50, Bytes(20, 9)).frame(),
-        Packet().ipv6().payload(0).frame(),
-        Packet().vlan().ipv4().tcp().frame(),
-        Packet().vlan({.tag_type = 0x88a8}).vlan().ipv6().udp().frame(),
-        Packet().vlan().vlan().vlan().vlan().ipv4().icmp().frame(),
-        Packet().vlan().vlan().vlan().vlan().vlan().ipv4().icmp().frame(),
-        Packet().raw(0x0806, Bytes(28, 1)).frame(60),
-        Packet().ipv4({.version = 6}).tcp().frame(),
-        Packet().ipv6({.version = 4}).tcp().frame(),
-        headers_in_a_row(9, 8).frame(),
-        headers_in_a_row(3, 256).frame(),
-    };
-    return frames;
 }
 
 TEST_CASE("ports of every protocol that has them are read, over both families",
@@ -192,7 +123,7 @@ TEST_CASE("up to four VLAN tags of either kind are stepped over", "[parser]") {
 }
 
 TEST_CASE("other ethertypes and 802.3 lengths are no IP", "[parser]") {
-    for (const int type : {0x0806, 0x8847, 0x8864, 0x9100, 0x88cc, 0x0026, 0x0000, 0xffff}) {
+    for (const int type : {0x0806, 0x8863, 0x8846, 0x8849, 0x9100, 0x88cc, 0x0026, 0x0000, 0xffff}) {
         CAPTURE(type);
         CHECK(parse(Packet().raw(static_cast<std::uint16_t>(type), Bytes(46, 0x45)).frame()).verdict ==
               Verdict::not_ip);
@@ -468,6 +399,8 @@ TEST_CASE("every verdict but ok has its counter", "[parser]") {
     CHECK(counter_of(Verdict::extension_headers) == lib::WorkerCounter::parse_extension_headers);
     CHECK(counter_of(Verdict::truncated) == lib::WorkerCounter::parse_truncated);
     CHECK(counter_of(Verdict::vlan_depth) == lib::WorkerCounter::parse_vlan_depth);
+    CHECK(counter_of(Verdict::mpls_depth) == lib::WorkerCounter::parse_mpls_depth);
+    CHECK(counter_of(Verdict::bad_pppoe) == lib::WorkerCounter::parse_bad_pppoe);
     CHECK(counter_of(Verdict::not_ip) == lib::WorkerCounter::parse_not_ip);
     CHECK(counter_of(Verdict::bad_ipv4) == lib::WorkerCounter::parse_bad_ipv4);
     CHECK(counter_of(Verdict::bad_ipv6) == lib::WorkerCounter::parse_bad_ipv6);
