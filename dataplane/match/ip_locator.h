@@ -11,12 +11,13 @@
 // | 0 | an Ethernet frame, behind a control word or without one |
 // | any other | an Ethernet frame |
 //
-// A nibble 4, 6 or 0 may as well be the begin of a MAC address of a pseudowire without control word, and
+// A nibble 4, 6, 0 or 1 may as well be the begin of a MAC address of a pseudowire without control word, and
 // which is right cannot be known for certain. Sound IPv4 has a right checksum, sound IPv6 ends where the
 // frame ends: one MAC address in 65,536 or fewer looks so by accident. Behind a nibble 0 the control word
 // comes first if the two bytes are 0, as RFC 4448 section 4.6 has them sent, else the bare frame; the other
-// of the two is taken where only in it there is a plausible IP packet. What is left to be misread: a damaged
-// packet, and protocols over a pseudowire that are no Ethernet and look like an IP packet in one.
+// of the two is taken where only in it there is a plausible IP packet. What is left to be misread: MAC
+// addresses 10-00-xx of pseudowires without control word (not IP), damaged packets, and what pseudowires of
+// other kinds than Ethernet carry, where it looks like an IP packet in a frame.
 //
 // A pseudowire's frame may have VLAN tags (up to max_vlan_tags of its own) and a PPPoE session, but no labels
 // again.

@@ -197,7 +197,8 @@ def carriers():
             "pseudowire that looks like IP": lambda p: link(0x8847) + labels(2) + bytes(like_ip / p),
             "session": lambda p: link(0x8864) + session(p),
             "session in two tags": lambda p: link(0x8864, 2) + session(p),
-            "session in a pseudowire": lambda p: link(0x8847) + labels(1) + bytes(4) + bytes(inner)[:12] + b"\x88\x64" + session(p)}
+            "session in a pseudowire": lambda p: (link(0x8847) + labels(1) + bytes(4) + bytes(inner)[:12] + b"\x88\x64"
+                                                  + session(p))}
 
 
 def test_a_host_is_tapped_behind_tags_labels_pseudowires_and_sessions(tmp_path):
@@ -205,8 +206,9 @@ def test_a_host_is_tapped_behind_tags_labels_pseudowires_and_sessions(tmp_path):
     frames, owed = [], []
     for number, carry in enumerate(carriers().values()):
         for host in (7, 8):
-            for packet in (IP(src=f"10.0.0.{host}", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes([number] * 9)),
-                           IPv6(src=f"2001:db8::{host}", dst="2001:db8:1::1") / TCP(sport=1, dport=number) / Raw(bytes(300))):
+            v4 = IP(src=f"10.0.0.{host}", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes([number] * 9))
+            v6 = IPv6(src=f"2001:db8::{host}", dst="2001:db8:1::1") / TCP(sport=1, dport=number) / Raw(bytes(300))
+            for packet in (v4, v6):
                 frame = carry(packet)
                 frames.append(frame + b"\xee" * max(0, 60 - len(frame)))
                 owed += [bytes(packet)] if host == 7 else []

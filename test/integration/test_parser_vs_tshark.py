@@ -180,13 +180,14 @@ def routed(rng):
     """(an IP packet of some kind, where it is from)"""
     upper = rng.choice([scapy.UDP(sport=rng.randrange(65536), dport=9), scapy.TCP(sport=rng.randrange(65536), dport=9),
                         scapy.ICMP(type=8)])
+    body = scapy.Raw(rng.randbytes(rng.randrange(400)))
     if rng.random() < 0.5:
         source = f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(256)}"
         options = [scapy.IPOption_Router_Alert()] if rng.random() < 0.2 else []
-        return scapy.IP(src=source, dst="192.0.2.9", options=options) / upper / scapy.Raw(rng.randbytes(rng.randrange(400))), source
+        return scapy.IP(src=source, dst="192.0.2.9", options=options) / upper / body, source
     source = str(ipaddress.IPv6Address(0x20010db8 << 96 | rng.getrandbits(64)))
     upper = upper if scapy.ICMP not in upper else scapy.ICMPv6EchoRequest()
-    return scapy.IPv6(src=source, dst="2001:db8::9") / upper / scapy.Raw(rng.randbytes(rng.randrange(400))), source
+    return scapy.IPv6(src=source, dst="2001:db8::9") / upper / body, source
 
 
 def tagged(rng, most, type_, body, mac):
