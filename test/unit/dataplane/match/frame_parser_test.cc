@@ -393,6 +393,28 @@ TEST_CASE("a burst is its frames, one by one, and its masks are their verdicts",
     CHECK((burst->ipv6 >> 5 & 1) == 0);
 }
 
+TEST_CASE("a frame of a burst that is parsed anew is the one that it is now", "[parser]") {
+    const std::vector<Bytes> kinds = every_kind();
+    const auto burst = std::make_unique<HeaderBurst>();
+    for (const Bytes& before : kinds) {
+        for (const Bytes& after : kinds) {
+            const auto size = [](const Bytes& bytes) { return static_cast<std::uint32_t>(bytes.size()); };
+            const std::vector<Frame> views(3, {before.data(), size(before), size(before)});
+            parse_burst(views, *burst);
+            const Headers wanted = parse(after);
+            const HeaderBurst old = *burst;
+            parse_again({after.data(), size(after), size(after)}, 1, *burst);
+            const bool ipv4 = wanted.family == lib::Family::ipv4;
+            const bool match = matchable(wanted.verdict);
+            REQUIRE(reading_of(burst->headers[1]) == reading_of(wanted));
+            REQUIRE(burst->ipv4 == ((old.ipv4 & 5) | (match && ipv4 ? 2U : 0U)));
+            REQUIRE(burst->ipv6 == ((old.ipv6 & 5) | (match && !ipv4 ? 2U : 0U)));
+            REQUIRE(burst->uneven == ((old.uneven & 5) | (wanted.verdict != Verdict::ok ? 2U : 0U)));
+            REQUIRE(burst->frames == 7);
+        }
+    }
+}
+
 TEST_CASE("every verdict but ok has its counter", "[parser]") {
     CHECK_FALSE(counter_of(Verdict::ok));
     CHECK(counter_of(Verdict::no_ports) == lib::WorkerCounter::parse_no_ports);
