@@ -1,5 +1,7 @@
 #include "dataplane/worker.h"
 
+#include "dataplane/match/chained_frames.h"
+
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_pause.h>
@@ -76,13 +78,13 @@ std::uint64_t Worker::parse(Frames frames) {
     std::uint64_t bytes = 0;
     for (std::size_t i = 0; i < frames.size(); ++i) {
         const rte_mbuf* frame = frames[i];
-        const auto* data = rte_pktmbuf_mtod(frame, const std::uint8_t*);
-        rte_prefetch0(data);
-        views_[i] = {data, frame->data_len, frame->pkt_len};
+        views_[i] = match::first_buffer(*frame);
+        rte_prefetch0(views_[i].data);
         bytes += frame->pkt_len;
     }
     match::parse_burst(std::span(views_).first(frames.size()), headers_);
     if (headers_.uneven != 0) {
+        match::parse_chained(frames, headers_);
         count_uneven();
     }
     return bytes;

@@ -40,7 +40,9 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(PortCounter::c
 enum class WorkerCounter : std::uint8_t {
     parse_truncated,
     parse_vlan_depth,
+    parse_mpls_depth,
     parse_not_ip,
+    parse_bad_pppoe,
     parse_bad_ipv4,
     parse_bad_ipv6,
     parse_extension_headers,
@@ -67,7 +69,9 @@ enum class WorkerCounter : std::uint8_t {
 inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter::count_)> worker_counters{{
     {"parse-truncated", Severity::info, "frames that end inside a header; forwarded, not matched"},
     {"parse-vlan-depth", Severity::info, "frames with more than 4 VLAN tags; forwarded, not matched"},
+    {"parse-mpls-depth", Severity::info, "frames with more than 16 MPLS labels; forwarded, not matched"},
     {"parse-not-ip", Severity::info, "frames that carry neither IPv4 nor IPv6; forwarded, not matched"},
+    {"parse-bad-pppoe", Severity::info, "frames with an impossible PPPoE header; forwarded, not matched"},
     {"parse-bad-ipv4", Severity::info, "frames with an impossible IPv4 header; forwarded, not matched"},
     {"parse-bad-ipv6", Severity::info, "frames with an impossible IPv6 header; forwarded, not matched"},
     {"parse-extension-headers", Severity::warning,

@@ -1,6 +1,8 @@
 #include "dataplane/match/frame_parser.h"
 
 #include "dataplane/match/byte_order.h"
+#include "dataplane/match/ethertypes.h"
+#include "dataplane/match/ip_locator.h"
 
 #include <algorithm>
 #include <array>
@@ -11,13 +13,6 @@
 namespace flowtap::dataplane::match {
 namespace {
 
-constexpr std::uint16_t type_ipv4 = 0x0800;
-constexpr std::uint16_t type_ipv6 = 0x86dd;
-constexpr std::uint16_t type_vlan = 0x8100;          // IEEE 802.1Q customer tag
-constexpr std::uint16_t type_service_vlan = 0x88a8;  // IEEE 802.1ad service tag
-
-constexpr std::uint32_t ethernet_size = 14;
-constexpr std::uint32_t vlan_size = 4;
 constexpr std::uint32_t ipv4_size = 20;  // without options
 constexpr std::uint32_t ipv6_size = 40;
 
@@ -241,6 +236,18 @@ inline Verdict parse_ipv6(const Frame& frame, std::uint32_t l3, std::uint64_t vl
     return parse_extensions(packet, next, headers);
 }
 
+// Everything but IP right behind Ethernet and its tags; out of line, since few links carry it.
+[[gnu::noinline]] Verdict parse_located(const Frame& frame, std::uint16_t type, std::uint32_t at,
+                                        std::uint64_t vlans, Headers& headers) {
+    const IpPlace ip = locate_ip(frame, type, at);
+    if (ip.verdict != Verdict::ok) {
+        return refuse(headers, ip.verdict, at, vlans);
+    }
+    const Frame carried{.data = frame.data, .readable = std::min(frame.readable, ip.end), .length = ip.end};
+    return ip.family == lib::Family::ipv4 ? parse_ipv4(carried, ip.offset, vlans, headers)
+                                          : parse_ipv6(carried, ip.offset, vlans, headers);
+}
+
 inline Verdict parse_type(const Frame& frame, std::uint16_t type, std::uint32_t l3, std::uint64_t vlans,
                           Headers& headers) {
     if (type == type_ipv4) [[likely]] {
@@ -249,11 +256,7 @@ inline Verdict parse_type(const Frame& frame, std::uint16_t type, std::uint32_t 
     if (type == type_ipv6) {
         return parse_ipv6(frame, l3, vlans, headers);
     }
-    return refuse(headers, Verdict::not_ip, l3, vlans);
-}
-
-constexpr bool is_vlan(std::uint16_t type) {
-    return type == type_vlan || type == type_service_vlan;
+    return parse_located(frame, type, l3, vlans, headers);
 }
 
 Verdict parse_tagged(const Frame& frame, std::uint16_t type, Headers& headers) {
@@ -315,6 +318,19 @@ inline bool parse_common(const Frame& frame, std::uint32_t& source, std::uint32_
     return true;
 }
 
+// Frame i of a burst whose masks do not know it yet.
+inline void parse_into(const Frame& frame, std::size_t i, HeaderBurst& burst) {
+    Headers& headers = burst.headers[i];
+    const Verdict verdict = parse(frame, headers);
+    burst.source4[i] = load_be32(headers.source.data());
+    burst.dest4[i] = load_be32(headers.dest.data());
+    const bool match = matchable(verdict);
+    const bool is_ipv4 = headers.family == lib::Family::ipv4;
+    burst.ipv4 |= std::uint64_t{match && is_ipv4} << i;
+    burst.ipv6 |= std::uint64_t{match && !is_ipv4} << i;
+    burst.uneven |= std::uint64_t{verdict != Verdict::ok} << i;
+}
+
 }  // namespace
 
 Headers parse_frame(const Frame& frame) noexcept {
@@ -340,16 +356,16 @@ void parse_burst(std::span<const Frame> frames, HeaderBurst& burst) noexcept {
     burst.uneven = 0;
     for (; others != 0; others &= others - 1) {
         const auto i = static_cast<std::size_t>(std::countr_zero(others));
-        Headers& headers = burst.headers[i];
-        const Verdict verdict = parse(frames[i], headers);
-        burst.source4[i] = load_be32(headers.source.data());
-        burst.dest4[i] = load_be32(headers.dest.data());
-        const bool match = matchable(verdict);
-        const bool is_ipv4 = headers.family == lib::Family::ipv4;
-        burst.ipv4 |= std::uint64_t{match && is_ipv4} << i;
-        burst.ipv6 |= std::uint64_t{match && !is_ipv4} << i;
-        burst.uneven |= std::uint64_t{verdict != Verdict::ok} << i;
+        parse_into(frames[i], i, burst);
     }
+}
+
+void parse_again(const Frame& frame, std::size_t place, HeaderBurst& burst) noexcept {
+    const std::uint64_t others = ~(std::uint64_t{1} << place);
+    burst.ipv4 &= others;
+    burst.ipv6 &= others;
+    burst.uneven &= others;
+    parse_into(frame, place, burst);
 }
 
 }  // namespace flowtap::dataplane::match

@@ -28,9 +28,11 @@ enum class Verdict : std::uint8_t {
     extension_headers,  ///< IPv6 headers beyond the caps or the packet's end: only the addresses are known
     truncated,          ///< the frame ends before the packet does, or inside a header
     vlan_depth,         ///< more than max_vlan_tags
+    mpls_depth,         ///< more than max_labels
     not_ip,
-    bad_ipv4,  ///< version, header length or total length impossible
-    bad_ipv6,  ///< version impossible
+    bad_pppoe,  ///< version, type or code of no session, or too short for a protocol
+    bad_ipv4,   ///< version, header length or total length impossible
+    bad_ipv6,   ///< version impossible
 };
 
 constexpr bool matchable(Verdict verdict) {
@@ -51,8 +53,12 @@ constexpr std::optional<lib::WorkerCounter> counter_of(Verdict verdict) {
             return parse_truncated;
         case Verdict::vlan_depth:
             return parse_vlan_depth;
+        case Verdict::mpls_depth:
+            return parse_mpls_depth;
         case Verdict::not_ip:
             return parse_not_ip;
+        case Verdict::bad_pppoe:
+            return parse_bad_pppoe;
         case Verdict::bad_ipv4:
             return parse_bad_ipv4;
         case Verdict::bad_ipv6:
@@ -72,7 +78,10 @@ inline constexpr std::uint8_t first_fragment = 4;  ///< offset 0, more to come
 inline constexpr std::uint8_t later_fragment = 8;  ///< offset not 0: never has ports or ICMP fields
 }  // namespace flag
 
-/// One frame. Addresses and the fields from l3_length on mean something only where matchable(verdict).
+/// One frame. Addresses and the fields from l3_length on mean something only where matchable(verdict). Of the
+/// frame's MPLS labels, pseudowire and PPPoE session nothing is kept but what they add to l3_offset: taps
+/// name none of them. The VLAN fields are of the wire's own tags; those of a pseudowire's frame are its
+/// customer's.
 struct alignas(64) Headers {
     std::array<std::uint8_t, 16> source;  ///< network byte order, left-aligned, IPv4 padded with zeros
     std::array<std::uint8_t, 16> dest;    ///< likewise
@@ -89,9 +98,9 @@ struct alignas(64) Headers {
     Verdict verdict;
     lib::Family family;
     std::uint8_t flags;
-    std::uint8_t vlan_tags;    ///< 0..max_vlan_tags
+    std::uint8_t vlan_tags;    ///< 0..max_vlan_tags, the wire's
     std::uint16_t outer_vlan;  ///< TCI of the first tag, host byte order, if it is in the frame; else 0
-    std::uint16_t inner_vlan;  ///< TCI of the last tag, host byte order; 0 without one
+    std::uint16_t inner_vlan;  ///< TCI of the wire's last tag, host byte order; 0 without one
     // Of fragments only (flag::first_fragment, flag::later_fragment), else of any value:
     std::uint32_t fragment_id;      ///< IPv4 identification (16 bits) or IPv6 identification, host byte order
     std::uint16_t fragment_offset;  ///< bytes from the start of the fragmentable part

@@ -1,6 +1,7 @@
 // One frame through the parser and a fixed table, in every variant that the processor has, against the
 // reference, which shares no code with them. The frame lies in memory of its own size, so that a read beyond
 // it is seen.
+#include "dataplane/match/chained_frames.h"
 #include "dataplane/match/frame_parser.h"
 #include "dataplane/match/tap_table.h"
 #include "test/support/facts_of.h"
@@ -10,7 +11,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -107,6 +110,38 @@ void check_matches(Tables& tables, const TapTable& table, const test::Reading& r
     }
 }
 
+rte_mbuf part_of(const std::uint8_t* bytes, std::size_t size) {
+    rte_mbuf part;
+    std::memset(static_cast<void*>(&part), 0, sizeof part);
+    part.buf_addr = const_cast<std::uint8_t*>(bytes);
+    part.data_len = static_cast<std::uint16_t>(size);
+    return part;
+}
+
+/// The same frame in two buffers is the same frame.
+void check_split(Tables& tables, std::span<const std::uint8_t> frame, std::size_t at,
+                 const test::Reading& wanted) {
+    if (frame.size() > UINT16_MAX) {
+        return;  // more than a buffer holds
+    }
+    const auto begin = std::make_unique<std::uint8_t[]>(at);
+    std::copy_n(frame.data(), at, begin.get());
+    rte_mbuf rest = part_of(frame.data() + at, frame.size() - at);
+    rte_mbuf first = part_of(begin.get(), at);
+    first.next = &rest;
+    first.nb_segs = 2;
+    first.pkt_len = static_cast<std::uint32_t>(frame.size());
+    rte_mbuf* const chain = &first;
+    const Frame view = first_buffer(first);
+    parse_burst(std::span(&view, 1), *tables.burst);
+    parse_chained(std::span(&chain, 1), *tables.burst);
+    if (test::reading_of(tables.burst->headers[0]) != wanted ||
+        (tables.burst->ipv4 | tables.burst->ipv6) != (wanted.facts ? 1U : 0U) ||
+        tables.burst->uneven != (wanted.outcome == test::Outcome::matched_on_all ? 0U : 1U)) {
+        fail("a frame in two buffers is read otherwise, split at " + std::to_string(at));
+    }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -125,6 +160,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const auto& table : tables.variants) {
         check_matches(tables, *table, wanted, test::reference_vlan({data, size}));
     }
+    check_split(tables, {data, size}, size == 0 ? 0 : data[size / 2] % (size + 1), wanted);
     // The same frame with only its beginning in reach: whatever comes out, nothing beyond may be read.
     const std::uint32_t readable = size == 0 ? 0 : data[size - 1] % length;
     const auto beginning = std::make_unique<std::uint8_t[]>(readable);

@@ -16,8 +16,8 @@ namespace {
 
 using namespace dataplane::match;
 
-constexpr std::array verdicts{"ok",         "no_ports", "extension_headers", "truncated",
-                              "vlan_depth", "not_ip",   "bad_ipv4",          "bad_ipv6"};
+constexpr std::array verdicts{"ok",         "no_ports", "extension_headers", "truncated", "vlan_depth",
+                              "mpls_depth", "not_ip",   "bad_pppoe",         "bad_ipv4",  "bad_ipv6"};
 
 nlohmann::json facts_of(const Headers& headers) {
     nlohmann::json facts{{"verdict", verdicts.at(static_cast<std::size_t>(headers.verdict))},

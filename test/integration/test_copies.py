@@ -8,7 +8,9 @@ from daemons import until
 from dataplane import KEY, LOCAL, NEXT_HOP, REMOTE, SPI, Box, Driver, destination, huge_pages_free, read_frames
 from scapy.all import (ESP, Dot1AD, Dot1Q, Ether, ICMP, IP, IPOption_Router_Alert, IPv6, IPv6ExtHdrDestOpt, Raw, SCTP, TCP,
                        UDP, SecurityAssociation, defragment, fragment)
+from scapy.contrib.mpls import MPLS
 from scapy.layers.inet6 import defragment6
+from scapy.layers.ppp import PPP, PPPoE
 
 PLAIN, SEALED = "3.3.3.3", "2.2.2.1"
 
@@ -167,6 +169,74 @@ def test_nothing_is_copied_without_a_tap(tmp_path):
     frames, counters = run(tmp_path, [frame for frame, _ in traffic()], lambda driver: driver.sa(), 0)
     assert frames == []
     assert "matches" not in counters["total"]
+
+
+def labels(count, bottom=1000):
+    stack = [MPLS(label=16 + i, s=0, ttl=64) for i in range(count - 1)] + [MPLS(label=bottom, s=1, ttl=64)]
+    return b"".join(bytes(entry)[:4] for entry in stack)
+
+
+def carriers():
+    """{name: what makes a frame of an IP packet}"""
+    def link(kind, tags=0):
+        frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02", type=kind if tags == 0 else 0x88a8)
+        for i in range(tags):
+            frame = frame / Dot1Q(vlan=10 + i, type=kind if i + 1 == tags else 0x8100)
+        return bytes(frame)
+
+    def session(packet):
+        return bytes(PPPoE(sessionid=9) / PPP(proto=0x21 if packet.version == 4 else 0x57) / packet)
+    inner = Ether(src="00:1b:21:00:00:01", dst="00:1b:21:00:00:02")
+    like_ip = Ether(src="00:1b:21:00:00:01", dst="64:1b:21:00:00:02")
+    return {"four tags": lambda p: link(0x0800 if p.version == 4 else 0x86dd, 4) + bytes(p),
+            "label": lambda p: link(0x8847) + labels(1) + bytes(p),
+            "sixteen labels in a tag": lambda p: link(0x8848, 1) + labels(16) + bytes(p),
+            "explicit null": lambda p: link(0x8847) + labels(2, 0 if p.version == 4 else 2) + bytes(p),
+            "pseudowire, control word": lambda p: link(0x8847) + labels(2) + bytes(4) + bytes(inner / Dot1Q(vlan=77) / p),
+            "pseudowire": lambda p: link(0x8847, 2) + labels(2) + bytes(inner / p),
+            "pseudowire that looks like IP": lambda p: link(0x8847) + labels(2) + bytes(like_ip / p),
+            "session": lambda p: link(0x8864) + session(p),
+            "session in two tags": lambda p: link(0x8864, 2) + session(p),
+            "session in a pseudowire": lambda p: (link(0x8847) + labels(1) + bytes(4) + bytes(inner)[:12] + b"\x88\x64"
+                                                  + session(p))}
+
+
+def test_a_host_is_tapped_behind_tags_labels_pseudowires_and_sessions(tmp_path):
+    """The copy is the IP packet, whatever carried it; the other host's packets in the same carriers are not copied."""
+    frames, owed = [], []
+    for number, carry in enumerate(carriers().values()):
+        for host in (7, 8):
+            v4 = IP(src=f"10.0.0.{host}", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes([number] * 9))
+            v6 = IPv6(src=f"2001:db8::{host}", dst="2001:db8:1::1") / TCP(sport=1, dport=number) / Raw(bytes(300))
+            for packet in (v4, v6):
+                frame = carry(packet)
+                frames.append(frame + b"\xee" * max(0, 60 - len(frame)))
+                owed += [bytes(packet)] if host == 7 else []
+    packet = IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2)
+    other = [ether(packet)[:12] + b"\x88\x47" + labels(17) + bytes(packet),
+             ether(packet)[:12] + b"\x88\x64\x11\xa7" + bytes(PPPoE() / PPP() / packet)[2:]]
+
+    def steps(driver):
+        driver.sa()
+        driver.tap(0, 1, [destination(SEALED)], source=["10.0.0.7"])
+        driver.tap(1, 2, [destination(SEALED)], family=6, source=["2001:db8::7"])
+    copies, counters = run(tmp_path, frames + other, steps, len(owed))
+    assert [body_of(inner, destination(SEALED)) for inner, _ in open_copies(copies)] == owed
+    assert counters["total"]["matched-bytes"] == sum(map(len, owed))
+    assert counters["total"]["parse-mpls-depth"] == counters["total"]["parse-bad-pppoe"] == 1
+
+
+def test_the_interface_of_a_frame_is_the_wires_tag_not_the_pseudowires(tmp_path):
+    packet = IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(9))
+    wire = bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / Dot1Q(vlan=5, type=0x8847)) + labels(1) + bytes(4)
+    frames = [wire + bytes(Ether(src="00:1b:21:00:00:01", dst="00:1b:21:00:00:02") / Dot1Q(vlan=6) / packet)]
+
+    def steps(driver):
+        driver.sa()
+        driver.tap(0, 1, [destination(SEALED, 5001)], source=["10.0.0.7"], interfaces=[[0, 5]])
+        driver.tap(1, 2, [destination(SEALED, 5002)], source=["10.0.0.7"], interfaces=[[0, 6]])
+    copies, _ = run(tmp_path, frames, steps, 1)
+    assert [inner[UDP].dport for inner, _ in open_copies(copies)] == [5001]
 
 
 @pytest.mark.dtcp("7.cdest-ttl")

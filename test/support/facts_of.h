@@ -21,8 +21,12 @@ inline Outcome outcome_of(dataplane::match::Verdict verdict) {
             return Outcome::truncated;
         case Verdict::vlan_depth:
             return Outcome::too_many_vlans;
+        case Verdict::mpls_depth:
+            return Outcome::too_many_labels;
         case Verdict::not_ip:
             return Outcome::not_ip;
+        case Verdict::bad_pppoe:
+            return Outcome::bad_pppoe;
         case Verdict::bad_ipv4:
             return Outcome::bad_ipv4;
         case Verdict::bad_ipv6:

@@ -83,7 +83,11 @@ Bytes options_padding(std::size_t size) {
 }  // namespace
 
 Packet::Packet(EthernetFields fields) {
-    add(std::nullopt, [fields](const Bytes& inner, std::uint16_t next, const Pseudo&) {
+    ethernet(fields);
+}
+
+Packet& Packet::ethernet(EthernetFields fields) {
+    return add(std::nullopt, [fields](const Bytes& inner, std::uint16_t next, const Pseudo&) {
         Bytes bytes(fields.dest.begin(), fields.dest.end());
         bytes.insert(bytes.end(), fields.source.begin(), fields.source.end());
         put16(bytes, fields.type.value_or(next));
@@ -103,6 +107,53 @@ Packet& Packet::vlan(VlanFields fields) {
         Bytes bytes;
         put16(bytes, static_cast<std::uint16_t>(fields.priority << 13 | fields.id));
         put16(bytes, fields.type.value_or(next));
+        put(bytes, inner);
+        return bytes;
+    });
+}
+
+Packet& Packet::mpls(MplsFields fields) {
+    return add(fields.ethertype, [fields](const Bytes& inner, std::uint16_t next, const Pseudo&) {
+        const bool bottom = fields.bottom.value_or(next != 0x8847 && next != 0x8848);
+        Bytes bytes;
+        put32(bytes, fields.label << 12 | static_cast<std::uint32_t>(fields.traffic_class) << 9 |
+                         (bottom ? 0x100U : 0U) | fields.ttl);
+        put(bytes, inner);
+        return bytes;
+    });
+}
+
+Packet& Packet::mpls(std::initializer_list<std::uint32_t> labels) {
+    for (const std::uint32_t label : labels) {
+        mpls({.label = label});
+    }
+    return *this;
+}
+
+Packet& Packet::control_word(ControlWordFields fields) {
+    return add(std::nullopt, [fields](const Bytes& inner, std::uint16_t, const Pseudo&) {
+        Bytes bytes;
+        put16(bytes, fields.first);
+        put16(bytes, fields.sequence);
+        put(bytes, inner);
+        return bytes;
+    });
+}
+
+Packet& Packet::pppoe(PppoeFields fields) {
+    return add(fields.ethertype, [fields](const Bytes& inner, std::uint16_t next, const Pseudo&) {
+        const std::uint16_t named = next == type_ipv4   ? std::uint16_t{0x0021}
+                                    : next == type_ipv6 ? std::uint16_t{0x0057}
+                                                        : next;
+        const std::uint16_t protocol = fields.protocol.value_or(named);
+        Bytes bytes{fields.version_type, fields.code};
+        put16(bytes, fields.session);
+        put16(bytes, fields.length.value_or(size16(inner.size() + (fields.compressed ? 1 : 2))));
+        if (fields.compressed) {
+            bytes.push_back(static_cast<std::uint8_t>(protocol));
+        } else {
+            put16(bytes, protocol);
+        }
         put(bytes, inner);
         return bytes;
     });

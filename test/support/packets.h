@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,6 +37,32 @@ struct VlanFields {
     std::uint16_t tag_type = 0x8100;  ///< 0x88a8 for a service tag
     std::uint8_t priority = 0;
     std::optional<std::uint16_t> type{};
+};
+
+/// One entry of a label stack (RFC 3032 section 2.1).
+struct MplsFields {
+    std::uint32_t label = 16;
+    std::uint8_t traffic_class = 0;
+    std::uint8_t ttl = 64;
+    std::optional<bool> bottom{};  ///< else where no other label follows
+    std::uint16_t ethertype = 0x8847;
+};
+
+/// Of a pseudowire (RFC 4448 section 4.6).
+struct ControlWordFields {
+    std::uint16_t first = 0;  ///< nibble 0 and reserved bits
+    std::uint16_t sequence = 0;
+};
+
+/// A session's frame with the PPP protocol behind it (RFC 2516 section 4).
+struct PppoeFields {
+    std::uint8_t version_type = 0x11;
+    std::uint8_t code = 0;
+    std::uint16_t session = 1;
+    std::optional<std::uint16_t> length{};
+    std::optional<std::uint16_t> protocol{};
+    bool compressed = false;  ///< the protocol in one byte
+    std::uint16_t ethertype = 0x8864;
 };
 
 struct Ipv4Fields {
@@ -95,6 +122,11 @@ class Packet {
     explicit Packet(EthernetFields fields = {});
 
     Packet& vlan(VlanFields fields = {});
+    Packet& mpls(MplsFields fields = {});
+    Packet& mpls(std::initializer_list<std::uint32_t> labels);  ///< the bottom one last
+    Packet& control_word(ControlWordFields fields = {});
+    Packet& ethernet(EthernetFields fields = {});  ///< a pseudowire's frame
+    Packet& pppoe(PppoeFields fields = {});
     Packet& ipv4(Ipv4Fields fields = {});
     Packet& ipv6(Ipv6Fields fields = {});
 
@@ -117,7 +149,7 @@ class Packet {
     /// `size` counting bytes.
     Packet& payload(std::size_t size);
     Packet& payload(Bytes bytes);
-    /// Bytes under a protocol number (in IP) or an ethertype (in Ethernet).
+    /// Bytes under a protocol number (in IP), an ethertype (in Ethernet) or a PPP protocol (in PPPoE).
     Packet& raw(std::uint16_t protocol, Bytes bytes);
 
     /// The frame without FCS, padded with `pad` to at least `minimum` bytes.

@@ -196,6 +196,30 @@ RandomTraffic::Sample RandomTraffic::strange_frame() {
     return sample;
 }
 
+// A PPPoE session, or labels with or without a pseudowire behind them.
+void RandomTraffic::add_carrier(Packet& packet) {
+    if (chance(40)) {
+        packet.pppoe({.compressed = chance(20)});
+        return;
+    }
+    for (std::uint64_t labels = 1 + below(chance(90) ? 3 : 16); labels > 0; --labels) {
+        packet.mpls({.label = static_cast<std::uint32_t>(16 + below((1 << 20) - 16))});
+    }
+    if (chance(60)) {
+        return;
+    }
+    if (chance(50)) {
+        packet.control_word({.sequence = static_cast<std::uint16_t>(below(65536))});
+    }
+    packet.ethernet();
+    for (std::uint64_t tags = chance(60) ? 0 : below(5); tags > 0; --tags) {
+        packet.vlan({.id = vlans[below(vlans.size())]});
+    }
+    if (chance(20)) {
+        packet.pppoe();
+    }
+}
+
 RandomTraffic::Sample RandomTraffic::frame() {
     Sample sample;
     PacketFacts& facts = sample.facts;
@@ -209,6 +233,9 @@ RandomTraffic::Sample RandomTraffic::frame() {
     for (std::uint64_t tags = chance(60) ? 0 : below(5); tags > 0; --tags) {
         packet.vlan({.id = chance(80) ? vlans[below(vlans.size())] : static_cast<std::uint16_t>(below(4096)),
                      .tag_type = chance(50) ? std::uint16_t{0x8100} : std::uint16_t{0x88a8}});
+    }
+    if (chance(15)) {
+        add_carrier(packet);
     }
     const bool later = chance(5);
     const bool first = !later && chance(5);

@@ -36,6 +36,7 @@ class RandomTraffic {
 
   private:
     lib::IpAddress address(lib::Family family);
+    void add_carrier(Packet& packet);
     lib::AddressTerm address_term(lib::Family family);
     lib::NumberTerm number_term(const std::vector<std::uint16_t>& pool, std::uint16_t max);
     lib::NumberList number_list(const std::vector<std::uint16_t>& pool, std::uint16_t max);

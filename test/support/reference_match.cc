@@ -140,6 +140,131 @@ Reading read_ipv6(View rest, std::size_t l3_offset) {
     return read_upper(facts, payload, next, false);
 }
 
+// RFC 2516, RFC 1661.
+Reading read_pppoe(View rest, std::size_t offset) {
+    if (rest.size() < 6) {
+        return {Outcome::truncated, {}};
+    }
+    const std::size_t length = rest.number(4);
+    if (rest.number(0) != 0x1100 || length == 0) {
+        return {Outcome::bad_pppoe, {}};
+    }
+    if (rest.size() < 6 + length) {
+        return {Outcome::truncated, {}};
+    }
+    const View ppp = rest.from(6).first(length);
+    const std::size_t size = ppp.byte(0) % 2 == 1 ? 1 : 2;
+    if (ppp.size() < size) {
+        return {Outcome::bad_pppoe, {}};
+    }
+    switch (size == 1 ? ppp.byte(0) : ppp.number(0)) {
+        case 0x21:
+            return read_ipv4(ppp.from(size), offset + 6 + size);
+        case 0x57:
+            return read_ipv6(ppp.from(size), offset + 6 + size);
+        default:
+            return {Outcome::not_ip, {}};
+    }
+}
+
+Reading read_labelled(View rest, std::size_t offset);
+
+Reading read_ethernet(View rest, std::size_t offset, bool may_have_labels) {
+    std::size_t at = 12;
+    for (int tags = 0; rest.size() >= at + 2; ++tags) {
+        const int type = rest.number(at);
+        at += 2;
+        switch (type) {
+            case 0x0800:
+                return read_ipv4(rest.from(at), offset + at);
+            case 0x86dd:
+                return read_ipv6(rest.from(at), offset + at);
+            case 0x8864:
+                return read_pppoe(rest.from(at), offset + at);
+            case 0x8847:
+            case 0x8848:
+                return may_have_labels ? read_labelled(rest.from(at), offset + at)
+                                       : Reading{Outcome::not_ip, {}};
+            case 0x8100:
+            case 0x88a8:
+                if (tags == 4) {
+                    return {Outcome::too_many_vlans, {}};
+                }
+                at += 2;
+                break;
+            default:
+                return {Outcome::not_ip, {}};
+        }
+    }
+    return {Outcome::truncated, {}};
+}
+
+// The one's complement sum of the 16-bit words of an IPv4 header is all ones (RFC 791, RFC 1071).
+bool has_right_checksum(View ipv4) {
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < ipv4.byte(0) % 16U * 4; i += 2) {
+        sum += ipv4.number(i);
+        if (sum > 0xffff) {
+            sum -= 0xffff;
+        }
+    }
+    return sum == 0xffff;
+}
+
+Reading first_with_a_packet(const Reading& first, const Reading& second) {
+    return !first.facts && second.facts ? second : first;
+}
+
+// What dataplane/match/ip_locator.h says of the bytes behind a label stack.
+Reading read_unlabelled(View rest, std::size_t offset) {
+    if (rest.size() < 2) {
+        return {Outcome::truncated, {}};
+    }
+    const auto as_frame = [&](std::size_t behind) {
+        return rest.size() < behind ? Reading{Outcome::truncated, {}}
+                                    : read_ethernet(rest.from(behind), offset + behind, false);
+    };
+    const auto frame_or = [&](const Reading& packet) {
+        const Reading inner = as_frame(0);
+        return inner.facts ? inner : packet;
+    };
+    const int begin = rest.number(0);
+    if (begin / 4096 == 4) {
+        const Reading packet = read_ipv4(rest, offset);
+        const bool sure = packet.facts && has_right_checksum(rest);
+        return sure ? packet : frame_or(packet);
+    }
+    if (begin / 4096 == 6) {
+        const Reading packet = read_ipv6(rest, offset);
+        const bool sure = packet.facts && packet.facts->l3_length == rest.size();
+        return sure ? packet : frame_or(packet);
+    }
+    if (begin == 0) {
+        return first_with_a_packet(as_frame(4), as_frame(0));
+    }
+    if (begin < 4096) {
+        return first_with_a_packet(as_frame(0), as_frame(4));
+    }
+    return begin == 4096 ? Reading{Outcome::not_ip, {}} : as_frame(0);
+}
+
+Reading read_labelled(View rest, std::size_t offset) {
+    for (std::size_t labels = 1; labels <= 16; ++labels) {
+        const std::size_t end = 4 * labels;
+        if (rest.size() < end) {
+            return {Outcome::truncated, {}};
+        }
+        if (rest.byte(end - 2) % 2 == 1) {
+            const int label = rest.number(end - 4) * 16 + rest.byte(end - 2) / 16;
+            const View inside = rest.from(end);
+            return label == 0   ? read_ipv4(inside, offset + end)
+                   : label == 2 ? read_ipv6(inside, offset + end)
+                                : read_unlabelled(inside, offset + end);
+        }
+    }
+    return {Outcome::too_many_labels, {}};
+}
+
 template <typename Term, typename Value>
 bool list_matches(const std::vector<Term>& list, const Value& value) {
     bool any_positive = false;
@@ -181,29 +306,7 @@ std::string text(const std::vector<Term>& list) {
 }  // namespace
 
 Reading reference_parse(std::span<const std::uint8_t> frame) {
-    View view(frame);
-    std::size_t at = 12;
-    int tags = 0;
-    while (true) {
-        if (view.size() < at + 2) {
-            return {Outcome::truncated, {}};
-        }
-        const int type = view.number(at);
-        at += 2;
-        if (type == 0x0800) {
-            return read_ipv4(view.from(at), at);
-        }
-        if (type == 0x86dd) {
-            return read_ipv6(view.from(at), at);
-        }
-        if (type != 0x8100 && type != 0x88a8) {
-            return {Outcome::not_ip, {}};
-        }
-        if (++tags > 4) {
-            return {Outcome::too_many_vlans, {}};
-        }
-        at += 2;
-    }
+    return read_ethernet(View(frame), 0, true);
 }
 
 bool reference_matches(const lib::Criterion& criterion, const PacketFacts& facts) {

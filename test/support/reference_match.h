@@ -33,7 +33,9 @@ enum class Outcome {
     matched_on_addresses,   ///< extension headers beyond the caps or the packet
     truncated,
     too_many_vlans,
+    too_many_labels,
     not_ip,
+    bad_pppoe,
     bad_ipv4,
     bad_ipv6,
 };

@@ -4,6 +4,7 @@
 #include "test/support/packets.h"
 #include "test/support/random_traffic.h"
 #include "test/support/reference_match.h"
+#include "test/unit/dataplane/match/frame_kinds.h"
 
 #include <catch2/catch.hpp>
 
@@ -24,76 +25,6 @@ Headers parse(const Bytes& frame) {
 
 lib::IpAddress address(std::string_view text) {
     return lib::parse_address(text).value();
-}
-
-// A copy that ends where the frame ends, so that ASan sees the first byte beyond.
-class Exact {
-  public:
-    Exact(const Bytes& bytes, std::size_t size)
-        : bytes_(std::make_unique<std::uint8_t[]>(size)), size_(size) {
-        std::copy_n(bytes.begin(), size, bytes_.get());
-    }
-    Frame frame(std::size_t length) const {
-        return {bytes_.get(), static_cast<std::uint32_t>(size_), static_cast<std::uint32_t>(length)};
-    }
-    Frame frame() const { return frame(size_); }
-
-  private:
-    std::unique_ptr<std::uint8_t[]> bytes_;
-    std::size_t size_;
-};
-
-Packet headers_in_a_row(std::size_t count, std::size_t size) {
-    Packet packet;
-    packet.ipv6();
-    for (std::size_t i = 0; i < count; ++i) {
-        packet.dest_options({.size = size});
-    }
-    packet.tcp({.source_port = 7, .dest_port = 8});
-    return packet;
-}
-
-// One frame of every kind that the parser tells apart.
-std::vector<Bytes> every_kind() {
-    std::vector<Bytes> frames{
-        Packet().ipv4().tcp().payload(10).frame(),
-        Packet().ipv4().udp().payload(10).frame(60),
-        Packet().ipv4().sctp().frame(),
-        Packet().ipv4().udp_lite().frame(),
-        Packet().ipv4().dccp().frame(),
-        Packet().ipv4().icmp().payload(10).frame(),
-        Packet().ipv4({.options = Bytes(40, 1)}).tcp().frame(),
-        Packet().ipv4({.more_fragments = true}).udp().payload(64).frame(),
-        Packet().ipv4({.fragment_offset = 8}).udp().payload(64).frame(),
-        Packet().ipv4().raw(47, Bytes(20, 9)).frame(),
-        Packet().ipv6().tcp().payload(10).frame(),
-        Packet().ipv6().udp().payload(10).frame(),
-        Packet().ipv6().icmpv6().frame(),
-        Packet()
-            .ipv6()
-            .hop_by_hop()
-            .routing({.size = 24})
-            .fragment()
-            .authentication()
-            .dest_options()
-            .tcp()
-            .frame(),
-        Packet().ipv6().hop_by_hop().fragment({.offset = 5}).udp().payload(8).frame(),
-        Packet().ipv6().fragment({.offset = 5}).dest_options().udp().frame(),
-        Packet().ipv6().fragment({.more = true}).udp().payload(8).frame(),
-        Packet().ipv6().raw(50, Bytes(20, 9)).frame(),
-        Packet().ipv6().payload(0).frame(),
-        Packet().vlan().ipv4().tcp().frame(),
-        Packet().vlan({.tag_type = 0x88a8}).vlan().ipv6().udp().frame(),
-        Packet().vlan().vlan().vlan().vlan().ipv4().icmp().frame(),
-        Packet().vlan().vlan().vlan().vlan().vlan().ipv4().icmp().frame(),
-        Packet().raw(0x0806, Bytes(28, 1)).frame(60),
-        Packet().ipv4({.version = 6}).tcp().frame(),
-        Packet().ipv6({.version = 4}).tcp().frame(),
-        headers_in_a_row(9, 8).frame(),
-        headers_in_a_row(3, 256).frame(),
-    };
-    return frames;
 }
 
 TEST_CASE("ports of every protocol that has them are read, over both families",
@@ -192,7 +123,7 @@ TEST_CASE("up to four VLAN tags of either kind are stepped over", "[parser]") {
 }
 
 TEST_CASE("other ethertypes and 802.3 lengths are no IP", "[parser]") {
-    for (const int type : {0x0806, 0x8847, 0x8864, 0x9100, 0x88cc, 0x0026, 0x0000, 0xffff}) {
+    for (const int type : {0x0806, 0x8863, 0x8846, 0x8849, 0x9100, 0x88cc, 0x0026, 0x0000, 0xffff}) {
         CAPTURE(type);
         CHECK(parse(Packet().raw(static_cast<std::uint16_t>(type), Bytes(46, 0x45)).frame()).verdict ==
               Verdict::not_ip);
@@ -462,12 +393,36 @@ TEST_CASE("a burst is its frames, one by one, and its masks are their verdicts",
     CHECK((burst->ipv6 >> 5 & 1) == 0);
 }
 
+TEST_CASE("a frame of a burst that is parsed anew is the one that it is now", "[parser]") {
+    const std::vector<Bytes> kinds = every_kind();
+    const auto burst = std::make_unique<HeaderBurst>();
+    for (const Bytes& before : kinds) {
+        for (const Bytes& after : kinds) {
+            const auto size = [](const Bytes& bytes) { return static_cast<std::uint32_t>(bytes.size()); };
+            const std::vector<Frame> views(3, {before.data(), size(before), size(before)});
+            parse_burst(views, *burst);
+            const Headers wanted = parse(after);
+            const HeaderBurst old = *burst;
+            parse_again({after.data(), size(after), size(after)}, 1, *burst);
+            const bool ipv4 = wanted.family == lib::Family::ipv4;
+            const bool match = matchable(wanted.verdict);
+            REQUIRE(reading_of(burst->headers[1]) == reading_of(wanted));
+            REQUIRE(burst->ipv4 == ((old.ipv4 & 5) | (match && ipv4 ? 2U : 0U)));
+            REQUIRE(burst->ipv6 == ((old.ipv6 & 5) | (match && !ipv4 ? 2U : 0U)));
+            REQUIRE(burst->uneven == ((old.uneven & 5) | (wanted.verdict != Verdict::ok ? 2U : 0U)));
+            REQUIRE(burst->frames == 7);
+        }
+    }
+}
+
 TEST_CASE("every verdict but ok has its counter", "[parser]") {
     CHECK_FALSE(counter_of(Verdict::ok));
     CHECK(counter_of(Verdict::no_ports) == lib::WorkerCounter::parse_no_ports);
     CHECK(counter_of(Verdict::extension_headers) == lib::WorkerCounter::parse_extension_headers);
     CHECK(counter_of(Verdict::truncated) == lib::WorkerCounter::parse_truncated);
     CHECK(counter_of(Verdict::vlan_depth) == lib::WorkerCounter::parse_vlan_depth);
+    CHECK(counter_of(Verdict::mpls_depth) == lib::WorkerCounter::parse_mpls_depth);
+    CHECK(counter_of(Verdict::bad_pppoe) == lib::WorkerCounter::parse_bad_pppoe);
     CHECK(counter_of(Verdict::not_ip) == lib::WorkerCounter::parse_not_ip);
     CHECK(counter_of(Verdict::bad_ipv4) == lib::WorkerCounter::parse_bad_ipv4);
     CHECK(counter_of(Verdict::bad_ipv6) == lib::WorkerCounter::parse_bad_ipv6);
