@@ -121,15 +121,19 @@ class World {
         look();
     }
 
-    /// Every client reads what is left; then they go.
+    /// Nothing is in the way any more, and nobody waits longer than he must; every client reads what is left
+    /// and goes.
     void end() {
         box_.paused = false;
+        box_.refusing = false;
+        box_.poison.reset();
+        box_.pass(control::Tasking::patience / 1'000'000 + 2000);
         for (std::size_t i = clients_.size(); i-- > 0;) {
             hear(i);
             close(i);
         }
         look();
-        require(box_.service().sessions() == 0, "no session is left");
+        require(box_.service().sessions() == 0, "no session is left, of a datagram neither");
     }
 
   private:
