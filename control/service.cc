@@ -332,6 +332,9 @@ void Service::complete(const Outcome& outcome, Now now) {
         const auto* const change = std::get_if<ChangeAnswer>(&answer);
         return change != nullptr && change->operation == outcome.operation;
     });
+    if (place == session.answers.end()) {
+        return;  // the session was dropped meanwhile
+    }
     const auto change = std::get<ChangeAnswer>(*place);
     const bool adding = change.method == Method::add;
     --waiting_changes(session, change.method);

@@ -278,4 +278,23 @@ TEST_CASE("no session, however its bytes look, can make the service answer an un
     }
 }
 
+TEST_CASE_METHOD(Box, "what a session waited for when it was dropped is answered to nobody", "[service]") {
+    const auto session = open();
+    send(session, request("NOOP", {}));  // and never reads
+    pass(28'000);
+    paused = true;
+    send(session, add_message(2));
+    pass(3'000);
+    REQUIRE(counter(ServiceCounter::clients_dropped) == 1);
+    REQUIRE(service().finished(session));
+    const auto answered = counter(ServiceCounter::answers_ok);
+    paused = false;
+    settle();
+    CHECK(installed().size() == 1);
+    CHECK(counter(ServiceCounter::answers_ok) == answered);
+    CHECK(service().output(session).empty());
+    service().close(session);
+    CHECK(entries(*this) == 1);
+}
+
 }  // namespace flowtap::test
