@@ -72,6 +72,23 @@ inline constexpr std::uint8_t first_fragment = 4;  ///< offset 0, more to come
 inline constexpr std::uint8_t later_fragment = 8;  ///< offset not 0: never has ports or ICMP fields
 }  // namespace flag
 
+/// What the header of a protocol has of flag::ports and flag::icmp, in a frame that holds it.
+constexpr std::uint8_t parts_of(std::uint16_t protocol) {
+    switch (protocol) {
+        case 6:    // TCP
+        case 17:   // UDP
+        case 33:   // DCCP
+        case 132:  // SCTP
+        case 136:  // UDP-Lite
+            return flag::ports;
+        case 1:   // ICMP
+        case 58:  // ICMPv6
+            return flag::icmp;
+        default:
+            return 0;
+    }
+}
+
 /// One frame. Addresses and the fields from l3_length on mean something only where matchable(verdict).
 struct alignas(64) Headers {
     std::array<std::uint8_t, 16> source;  ///< network byte order, left-aligned, IPv4 padded with zeros
@@ -106,6 +123,7 @@ struct HeaderBurst {
     std::uint64_t ipv4 = 0;    ///< frames to be matched, by family; parse_burst sets them, and a caller may
     std::uint64_t ipv6 = 0;    ///< clear the bits of frames that must not be matched (see exclude)
     std::uint64_t uneven = 0;  ///< frames whose verdict is not ok: the ones to be counted
+    std::uint64_t fragments = 0;  ///< frames with flag::first_fragment or flag::later_fragment
     /// Addresses of IPv4 frames as numbers in host byte order; for other frames any value.
     alignas(64) std::array<std::uint32_t, max_burst> source4;
     alignas(64) std::array<std::uint32_t, max_burst> dest4;
