@@ -6,8 +6,6 @@
 #include <rte_mbuf.h>
 #include <rte_pause.h>
 
-#include <bit>
-#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -16,14 +14,6 @@ namespace flowtap::dataplane {
 /// Frames received at a time: enough to spread a poll's cost, few enough to stay in the first-level cache
 /// (measured: docs/benchmarks.md).
 inline constexpr std::uint16_t burst_size = 32;
-
-/// Calls function(i) for each bit i of the mask that is set, from the lowest.
-template <typename Function>
-inline void for_each_bit(std::uint64_t mask, Function function) {
-    for (; mask != 0; mask &= mask - 1) {
-        function(static_cast<std::size_t>(std::countr_zero(mask)));
-    }
-}
 
 /// Offers the frames to the transmit queue at most 1 + `retries` times; returns how many it took. The rest is
 /// still the caller's. The bound keeps a stuck port from stopping the worker.

@@ -6,7 +6,7 @@
 #include "dataplane/device.h"
 #include "dataplane/eal.h"
 #include "dataplane/eal_arguments.h"
-#include "dataplane/fragments.h"
+#include "dataplane/fragment_copies.h"
 #include "dataplane/kernel_interface.h"
 #include "dataplane/large_pages.h"
 #include "dataplane/manager.h"
@@ -122,7 +122,7 @@ Result<std::vector<Pools>> create_pools(const lib::Config& config, const Ports& 
         }
         needed += dataplane.buffers * buffer_footprint(rooms[worker]) +
                   dataplane.copy_buffers * buffer_footprint(copy_room) +
-                  most_waiting_fragments * buffer_footprint(fragment_data_room);
+                  match::most_waiting_fragments * buffer_footprint(fragment_data_room);
     }
     const std::uint64_t needed_mib = (needed >> 20U) + 32;  // DPDK's own queues and tables
     if (needed_mib > dataplane.memory_mib) {
@@ -146,7 +146,7 @@ Result<std::vector<Pools>> create_pools(const lib::Config& config, const Ports& 
         if (!copies) {
             return std::unexpected(copies.error());
         }
-        auto fragments = create_mempool(fmt::format("fragments-{}", worker), most_waiting_fragments,
+        auto fragments = create_mempool(fmt::format("fragments-{}", worker), match::most_waiting_fragments,
                                         fragment_data_room, lcore);
         if (!fragments) {
             return std::unexpected(fragments.error());
@@ -268,20 +268,17 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                            .worker = static_cast<std::uint16_t>(i),
                            .workers = static_cast<std::uint16_t>(count)},
                           std::move(*sealer)};
-        workers.push_back(std::make_unique<Worker>(Worker::Parts{.orders = orders,
-                                                                 .lanes = std::move(lanes),
-                                                                 .taps = tables.taps,
-                                                                 .own_flows = tables.own_flows,
-                                                                 .quiescence = tables.quiescence,
-                                                                 .reader = static_cast<std::uint32_t>(i),
-                                                                 .status = status},
-                                                   std::move(delivery),
-                                                   Fragments::Parts{.taps = tables.taps,
-                                                                    .pool = pools[i].fragments.get(),
-                                                                    .counters = status.counters,
-                                                                    .clock_rate = rte_get_tsc_hz(),
-                                                                    .seed = random_seed(),
-                                                                    .memory = &tables.memory}));
+        workers.push_back(std::make_unique<Worker>(
+            Worker::Parts{.orders = orders,
+                          .lanes = std::move(lanes),
+                          .taps = tables.taps,
+                          .own_flows = tables.own_flows,
+                          .quiescence = tables.quiescence,
+                          .reader = static_cast<std::uint32_t>(i),
+                          .status = status},
+            std::move(delivery), pools[i].fragments.get(),
+            match::FragmentTracker::Options{
+                .clock_rate = rte_get_tsc_hz(), .seed = random_seed(), .memory = &tables.memory}));
     }
     return workers;
 }

@@ -19,8 +19,12 @@ constexpr std::uint64_t sample_interval = 64;
 
 }  // namespace
 
-Worker::Worker(Parts parts, Delivery delivery, const Fragments::Parts& fragments)
-    : parts_(std::move(parts)), delivery_(std::move(delivery)), fragments_(fragments) {}
+Worker::Worker(Parts parts, Delivery delivery, rte_mempool* fragment_pool,
+               const match::FragmentTracker::Options& fragments)
+    : parts_(std::move(parts)),
+      delivery_(std::move(delivery)),
+      fragment_copies_(fragment_pool),
+      fragments_(parts_.taps, fragment_copies_, parts_.status.counters, fragments) {}
 
 void Worker::run() {
     while (parts_.orders.load(std::memory_order_acquire) == Order::wait) {
@@ -69,7 +73,7 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
     parts_.taps.classify(headers_, matches_);
     const Mask own = matches_.matched != 0 ? drop_own_output(headers_, 0) : 0;
     const std::size_t held = matches_.matched != 0 ? hold(frames) : 0;
-    for_each_bit(early, [&](std::size_t i) { rte_pktmbuf_refcnt_update(frames[i], 1); });
+    match::for_each_bit(early, [&](std::size_t i) { rte_pktmbuf_refcnt_update(frames[i], 1); });
     forward(lane, frames, bytes);
     Mask counted = 0;
     if (held != 0) {
@@ -104,7 +108,7 @@ std::uint64_t Worker::parse(Frames frames) {
 }
 
 void Worker::count_uneven() {
-    for_each_bit(headers_.uneven, [&](std::size_t i) {
+    match::for_each_bit(headers_.uneven, [&](std::size_t i) {
         if (const auto counter = match::counter_of(headers_.headers[i].verdict)) {
             lib::add(parts_.status.counters[*counter], 1);
         }
@@ -115,7 +119,7 @@ void Worker::count_uneven() {
 /// took out; those of `told` have been counted before.
 Worker::Mask Worker::drop_own_output(const match::HeaderBurst& burst, Mask told) {
     Mask own = 0;
-    for_each_bit(matches_.matched, [&](std::size_t i) {
+    match::for_each_bit(matches_.matched, [&](std::size_t i) {
         if (parts_.own_flows.contains(burst.headers[i])) [[unlikely]] {
             own |= Mask{1} << i;
             lib::add(parts_.status.counters[lib::WorkerCounter::own_output], (told >> i & 1) == 0 ? 1 : 0);
@@ -128,7 +132,7 @@ Worker::Mask Worker::drop_own_output(const match::HeaderBurst& burst, Mask told)
 /// Keeps the matched frames' buffers beyond their sending; returns how many.
 std::size_t Worker::hold(Frames frames) {
     std::size_t held = 0;
-    for_each_bit(matches_.matched, [&](std::size_t i) {
+    match::for_each_bit(matches_.matched, [&](std::size_t i) {
         rte_pktmbuf_refcnt_update(frames[i], 1);
         held_frames_[held] = frames[i];
         held_places_[held++] = static_cast<std::uint8_t>(i);
@@ -177,7 +181,7 @@ Worker::Mask Worker::deliver(const match::HeaderBurst& burst, std::span<rte_mbuf
 }
 
 void Worker::keep_early(Frames frames, Mask early, Mask own, Mask counted) {
-    for_each_bit(early, [&](std::size_t i) {
+    match::for_each_bit(early, [&](std::size_t i) {
         fragments_.keep(*frames[i], headers_.port,
                         {.headers = headers_.headers[i],
                          .generation = matches_.generation,

@@ -13,7 +13,8 @@
 
 #include "dataplane/burst.h"
 #include "dataplane/delivery.h"
-#include "dataplane/fragments.h"
+#include "dataplane/fragment_copies.h"
+#include "dataplane/match/fragment_tracker.h"
 #include "dataplane/match/frame_parser.h"
 #include "dataplane/match/headers.h"
 #include "dataplane/match/quiescence.h"
@@ -56,7 +57,9 @@ class Worker {
         lib::WorkerStatus& status;
     };
 
-    Worker(Parts parts, Delivery delivery, const Fragments::Parts& fragments);
+    /// `fragment_pool` as of FragmentCopies.
+    Worker(Parts parts, Delivery delivery, rte_mempool* fragment_pool,
+           const match::FragmentTracker::Options& fragments);
 
     /// Until Order::stop. Polls nothing before Order::forward.
     void run();
@@ -79,14 +82,15 @@ class Worker {
 
     Parts parts_;
     Delivery delivery_;
-    Fragments fragments_;
+    FragmentCopies fragment_copies_;
+    match::FragmentTracker fragments_;
     std::uint64_t polls_ = 0;
     std::uint64_t now_ = 0;                               ///< TSC at the end of the last poll
     std::array<rte_mbuf*, burst_size> held_frames_{};     ///< matched, and sent on
     std::array<std::uint8_t, burst_size> held_places_{};  ///< their places in the burst
     std::array<match::Frame, burst_size> views_{};
     match::HeaderBurst headers_{};
-    ResolvedFragments resolved_{};
+    match::ResolvedFragments resolved_{};
     match::Matches matches_{};
 };
 

@@ -11,6 +11,7 @@
 #include "lib/counters.h"
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -114,6 +115,14 @@ struct alignas(64) Headers {
     std::uint16_t fragment_offset;  ///< bytes from the start of the fragmentable part
 };
 static_assert(sizeof(Headers) == 64);
+
+/// Calls function(i) for each bit i of the mask that is set, from the lowest.
+template <typename Function>
+inline void for_each_bit(std::uint64_t mask, Function function) {
+    for (; mask != 0; mask &= mask - 1) {
+        function(static_cast<std::size_t>(std::countr_zero(mask)));
+    }
+}
 
 struct HeaderBurst {
     std::uint32_t count = 0;  ///< frames
