@@ -401,7 +401,8 @@ TapTable::Usage TapTable::usage() const noexcept {
     return {.taps = state_->taps,
             .keys = state_->index.keys() + state_->unkeyed_count,
             .bytes = state_->memory.bytes() + state_->slots.size() * sizeof(TapRecord*),
-            .waiting = state_->waiting};
+            .waiting = state_->waiting,
+            .asking = state_->published.ask_first_fragment.load(std::memory_order_relaxed)};
 }
 
 Simd TapTable::simd() const noexcept {

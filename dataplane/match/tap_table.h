@@ -129,6 +129,7 @@ class TapTable {
         std::uint64_t keys = 0;     ///< entries in the index
         std::uint64_t bytes = 0;    ///< allocated now, what waits for readers included
         std::uint64_t waiting = 0;  ///< objects that wait for readers
+        std::uint32_t asking = 0;   ///< taps, by direction, for which fragments are looked at a second time
     };
     Usage usage() const noexcept;
 

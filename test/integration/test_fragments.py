@@ -167,3 +167,22 @@ def test_fragments_that_wait_at_the_end_are_counted(tmp_path):
         until(lambda: driver.counters()["total"].get("fragments-early"), "they wait")
         box.stop()
         assert "fragments-unresolved" in box.daemon.output()
+
+
+def test_own_output_is_told_from_its_neighbours_when_the_first_fragment_is_known(tmp_path):
+    """Early fragments of another port pair look like the box's own. They are copied once the first one says otherwise."""
+    target = destination(PLAIN, 5000, "1.1.1.1", 6000)
+
+    def parts(number, port):
+        return fragment(IP(src="1.1.1.1", dst=PLAIN, id=number) / UDP(sport=6000, dport=port) / Raw(NOISE.randbytes(1200)), 400)
+    own = [p for n in range(1, 5) for p in reversed(parts(n, 5000))]
+    foreign = [p for n in range(5, 9) for p in reversed(parts(n, 5009))]
+
+    def steps(driver):
+        driver.tap(0, 1, [target])
+        driver.tap(1, 2, [target], dest_port=[[5000, 5009]])
+    sent, counters = run(tmp_path, in_steps(own + foreign, 40), steps, 2 * len(foreign) + 40 * len(own + foreign))
+    bodies = copies_of(sent, [target])[5000]
+    assert sorted(b for b in bodies if IP(b).src == "1.1.1.1") == sorted(2 * [bytes(p) for p in foreign])
+    looked_own = sum(1 for p in foreign if p.frag)
+    assert counters["total"]["own-output"] == len(own) + looked_own

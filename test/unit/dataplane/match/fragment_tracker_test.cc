@@ -241,7 +241,9 @@ TEST_CASE("while no tap asks for ports, no fragment is looked up", "[fragments]"
     (void)box.pass(piece4({}));
     CHECK(box.copied(box.pass(piece4({.index = 1}))) == Slots{0});
     CHECK(box.burst().headers[0].verdict == Verdict::no_ports);
+    CHECK(box.table.usage().asking == 0);
     box.add(1, sip);
+    CHECK(box.table.usage().asking == 1);
     (void)box.pass(piece4({.id = 2}));
     (void)box.pass(piece4({.id = 2, .index = 1}));
     CHECK(box.burst().headers[0].verdict == Verdict::ok);
@@ -249,6 +251,7 @@ TEST_CASE("while no tap asks for ports, no fragment is looked up", "[fragments]"
     (void)box.table.commit();
     while (box.table.reclaim()) {
     }
+    CHECK(box.table.usage().asking == 0);
     (void)box.pass(piece4({.id = 2, .index = 1}));
     CHECK(box.burst().headers[0].verdict == Verdict::no_ports);
 }
