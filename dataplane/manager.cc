@@ -190,7 +190,7 @@ void log_summary(const lib::Config& config, const lib::Status& status) {
     for (std::size_t i = 0; i < lib::worker_counters.size(); ++i) {
         const lib::CounterInfo& info = lib::worker_counters[i];
         const std::uint64_t count = sum(status, workers, static_cast<lib::WorkerCounter>(i));
-        if (count != 0 && info.name.starts_with("copy-")) {
+        if (count != 0 && info.severity == lib::Severity::error) {
             lost += fmt::format(", {} {}", count, info.name);
         }
     }

@@ -6,6 +6,7 @@
 #include "dataplane/device.h"
 #include "dataplane/eal.h"
 #include "dataplane/eal_arguments.h"
+#include "dataplane/fragment_copies.h"
 #include "dataplane/kernel_interface.h"
 #include "dataplane/large_pages.h"
 #include "dataplane/manager.h"
@@ -19,6 +20,7 @@
 #include "lib/region.h"
 
 #include <fmt/format.h>
+#include <rte_cycles.h>
 #include <rte_ether.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
@@ -105,6 +107,7 @@ Result<QueuePlan> plan(const lib::Config& config, const Ports& ports) {
 struct Pools {
     Mempool receive;
     Mempool copies;
+    Mempool fragments;  ///< that wait for their first one
 };
 
 Result<std::vector<Pools>> create_pools(const lib::Config& config, const Ports& ports,
@@ -118,7 +121,8 @@ Result<std::vector<Pools>> create_pools(const lib::Config& config, const Ports& 
             rooms[worker] = std::max(rooms[worker], ports[lane.rx_port]->data_room());
         }
         needed += dataplane.buffers * buffer_footprint(rooms[worker]) +
-                  dataplane.copy_buffers * buffer_footprint(copy_room);
+                  dataplane.copy_buffers * buffer_footprint(copy_room) +
+                  match::most_waiting_fragments * buffer_footprint(fragment_data_room);
     }
     const std::uint64_t needed_mib = (needed >> 20U) + 32;  // DPDK's own queues and tables
     if (needed_mib > dataplane.memory_mib) {
@@ -142,7 +146,12 @@ Result<std::vector<Pools>> create_pools(const lib::Config& config, const Ports& 
         if (!copies) {
             return std::unexpected(copies.error());
         }
-        pools.push_back({std::move(*receive), std::move(*copies)});
+        auto fragments = create_mempool(fmt::format("fragments-{}", worker), match::most_waiting_fragments,
+                                        fragment_data_room, lcore);
+        if (!fragments) {
+            return std::unexpected(fragments.error());
+        }
+        pools.push_back({std::move(*receive), std::move(*copies), std::move(*fragments)});
     }
     return pools;
 }
@@ -184,6 +193,10 @@ Result<lib::LinkServer> listen(const lib::Config& config, lib::StatusRegion& sta
     return std::move(*server);
 }
 
+std::uint64_t random_seed() {
+    return std::uint64_t{std::random_device{}()} << 32U | std::random_device{}();
+}
+
 /// What the workers share and the manager changes.
 struct Tables {
     LargePages memory;
@@ -200,7 +213,7 @@ struct Tables {
           taps(quiescence, {.max_taps = config.dataplane.max_taps,
                             .simd = simd,
                             .memory = &memory,
-                            .seed = std::uint64_t{std::random_device{}()} << 32U | std::random_device{}()}),
+                            .seed = random_seed()}),
           own_flows(quiescence),
           policies(config.drop_policies),
           over(config.dataplane.max_taps),
@@ -255,14 +268,17 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                            .worker = static_cast<std::uint16_t>(i),
                            .workers = static_cast<std::uint16_t>(count)},
                           std::move(*sealer)};
-        workers.push_back(std::make_unique<Worker>(Worker::Parts{.orders = orders,
-                                                                 .lanes = std::move(lanes),
-                                                                 .taps = tables.taps,
-                                                                 .own_flows = tables.own_flows,
-                                                                 .quiescence = tables.quiescence,
-                                                                 .reader = static_cast<std::uint32_t>(i),
-                                                                 .status = status},
-                                                   std::move(delivery)));
+        workers.push_back(std::make_unique<Worker>(
+            Worker::Parts{.orders = orders,
+                          .lanes = std::move(lanes),
+                          .taps = tables.taps,
+                          .own_flows = tables.own_flows,
+                          .quiescence = tables.quiescence,
+                          .reader = static_cast<std::uint32_t>(i),
+                          .status = status},
+            std::move(delivery), pools[i].fragments.get(),
+            match::FragmentTracker::Options{
+                .clock_rate = rte_get_tsc_hz(), .seed = random_seed(), .memory = &tables.memory}));
     }
     return workers;
 }

@@ -7,7 +7,7 @@
 #include <rte_pause.h>
 #include <rte_prefetch.h>
 
-#include <bit>
+#include <array>
 #include <utility>
 
 namespace flowtap::dataplane {
@@ -21,7 +21,12 @@ constexpr std::uint64_t sample_interval = 64;
 
 }  // namespace
 
-Worker::Worker(Parts parts, Delivery delivery) : parts_(std::move(parts)), delivery_(std::move(delivery)) {}
+Worker::Worker(Parts parts, Delivery delivery, rte_mempool* fragment_pool,
+               const match::FragmentTracker::Options& fragments)
+    : parts_(std::move(parts)),
+      delivery_(std::move(delivery)),
+      fragment_copies_(fragment_pool),
+      fragments_(parts_.taps, fragment_copies_, parts_.status.counters, fragments) {}
 
 void Worker::run() {
     while (parts_.orders.load(std::memory_order_acquire) == Order::wait) {
@@ -29,18 +34,24 @@ void Worker::run() {
     }
     parts_.quiescence.join(parts_.reader);
     lib::WorkerStatus& status = parts_.status;
-    std::uint64_t last = rte_rdtsc();
+    now_ = rte_rdtsc();
     while (parts_.orders.load(std::memory_order_relaxed) != Order::stop) {
         std::uint32_t received = 0;
         for (const WorkerLane& lane : parts_.lanes) {
             received += serve(lane);
         }
+        if (fragments_.busy()) [[unlikely]] {
+            tend_fragments();
+        }
         parts_.quiescence.quiescent(parts_.reader);
         const std::uint64_t now = rte_rdtsc();
-        lib::add(received != 0 ? status.busy_cycles : status.idle_cycles, now - last);
+        lib::add(received != 0 ? status.busy_cycles : status.idle_cycles, now - now_);
         lib::add(status.heartbeat, 1);
-        last = now;
+        now_ = now;
     }
+    while (deliver_resolved()) {
+    }
+    fragments_.give_up();
     parts_.quiescence.leave(parts_.reader);
 }
 
@@ -60,11 +71,19 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
     lib::add(counters[lib::PortCounter::rx_packets], count);
     lib::add(counters[lib::PortCounter::rx_bytes], bytes);
 
+    const Mask early = headers_.fragments != 0 ? fragments_.complete(headers_, now_) : 0;
     parts_.taps.classify(headers_, matches_);
+    const Mask own = matches_.matched != 0 ? drop_own_output(headers_, 0) : 0;
     const std::size_t held = matches_.matched != 0 ? hold(frames) : 0;
+    match::for_each_bit(early, [&](std::size_t i) { rte_pktmbuf_refcnt_update(frames[i], 1); });
     forward(lane, frames, bytes);
+    Mask counted = 0;
     if (held != 0) {
-        deliver(held);
+        const std::span<rte_mbuf* const> matched = std::span(held_frames_).first(held);
+        counted = deliver(headers_, matched, std::span(held_places_).first(held), 0);
+    }
+    if (early != 0) [[unlikely]] {
+        keep_early(frames, early, own, counted);
     }
     if (sampled) {
         lib::add(parts_.status.sampled_cycles, rte_rdtsc() - start);
@@ -91,35 +110,35 @@ std::uint64_t Worker::parse(Frames frames) {
 }
 
 void Worker::count_uneven() {
-    for (std::uint64_t rest = headers_.uneven; rest != 0; rest &= rest - 1) {
-        const auto i = static_cast<std::size_t>(std::countr_zero(rest));
+    match::for_each_bit(headers_.uneven, [&](std::size_t i) {
         if (const auto counter = match::counter_of(headers_.headers[i].verdict)) {
             lib::add(parts_.status.counters[*counter], 1);
         }
-    }
+    });
 }
 
-/// Only frames that matched are asked, since what matches nothing is not copied anyhow.
-void Worker::drop_own_output() {
-    for (std::uint64_t rest = matches_.matched; rest != 0; rest &= rest - 1) {
-        const auto i = static_cast<std::size_t>(std::countr_zero(rest));
-        if (parts_.own_flows.contains(headers_.headers[i])) [[unlikely]] {
-            matches_.matched &= ~(std::uint64_t{1} << i);
-            lib::add(parts_.status.counters[lib::WorkerCounter::own_output], 1);
+/// Only frames that matched are asked, since what matches nothing is not copied anyhow. Returns those that it
+/// took out; those of `told` have been counted before.
+Worker::Mask Worker::drop_own_output(const match::HeaderBurst& burst, Mask told) {
+    Mask own = 0;
+    match::for_each_bit(matches_.matched, [&](std::size_t i) {
+        if (parts_.own_flows.contains(burst.headers[i])) [[unlikely]] {
+            own |= Mask{1} << i;
+            lib::add(parts_.status.counters[lib::WorkerCounter::own_output], (told >> i & 1) == 0 ? 1 : 0);
         }
-    }
+    });
+    matches_.matched &= ~own;
+    return own;
 }
 
 /// Keeps the matched frames' buffers beyond their sending; returns how many.
 std::size_t Worker::hold(Frames frames) {
-    drop_own_output();
     std::size_t held = 0;
-    for (std::uint64_t rest = matches_.matched; rest != 0; rest &= rest - 1) {
-        const auto i = static_cast<std::size_t>(std::countr_zero(rest));
+    match::for_each_bit(matches_.matched, [&](std::size_t i) {
         rte_pktmbuf_refcnt_update(frames[i], 1);
         held_frames_[held] = frames[i];
         held_places_[held++] = static_cast<std::uint8_t>(i);
-    }
+    });
     return held;
 }
 
@@ -139,22 +158,69 @@ void Worker::forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes)
     lib::add(counters[lib::PortCounter::tx_bytes], bytes);
 }
 
-void Worker::deliver(std::size_t held) {
+/// `frames` matched, at their `places` in the burst; their buffers are given back. Those of `counted` are not
+/// counted as matched packets again; returns the others that were.
+Worker::Mask Worker::deliver(const match::HeaderBurst& burst, std::span<rte_mbuf* const> frames,
+                             std::span<const std::uint8_t> places, Mask counted) {
     lib::WorkerCounters& counters = parts_.status.counters;
-    delivery_.begin(headers_.port, matches_.generation);
-    for (std::size_t k = 0; k < held; ++k) {
-        const std::size_t i = held_places_[k];
-        const match::Headers& headers = headers_.headers[i];
-        if (delivery_.copy(*held_frames_[k], headers, matches_.frames[i])) {
+    Mask matched = 0;
+    delivery_.begin(burst.port, matches_.generation);
+    for (std::size_t k = 0; k < frames.size(); ++k) {
+        const std::size_t i = places[k];
+        const match::Headers& headers = burst.headers[i];
+        if (delivery_.copy(*frames[k], headers, matches_.frames[i]) && (counted >> i & 1) == 0) {
+            matched |= Mask{1} << i;
             lib::add(counters[lib::WorkerCounter::matched_packets], 1);
             lib::add(counters[lib::WorkerCounter::matched_bytes],
-                     match::matchable(headers.verdict) ? headers.l3_length : held_frames_[k]->pkt_len);
+                     match::matchable(headers.verdict) ? headers.l3_length : frames[k]->pkt_len);
         }
     }
     delivery_.flush();
-    for (rte_mbuf* frame : std::span(held_frames_).first(held)) {
+    for (rte_mbuf* frame : frames) {
         rte_pktmbuf_free(frame);
     }
+    return matched;
+}
+
+void Worker::keep_early(Frames frames, Mask early, Mask own, Mask counted) {
+    match::for_each_bit(early, [&](std::size_t i) {
+        fragments_.keep(*frames[i], headers_.port,
+                        {.headers = headers_.headers[i],
+                         .generation = matches_.generation,
+                         .unmatched = (own >> i & 1) != 0},
+                        (counted >> i & 1) != 0, now_);
+        rte_pktmbuf_free(frames[i]);
+    });
+}
+
+void Worker::tend_fragments() {
+    deliver_resolved();
+    fragments_.tend(now_);
+}
+
+/// One burst at most, since frames of the wires are waiting. False: there was none.
+bool Worker::deliver_resolved() {
+    if (!fragments_.take_resolved(resolved_)) {
+        return false;
+    }
+    parts_.taps.classify_rest(resolved_.headers, std::span(resolved_.early).first(resolved_.count), matches_);
+    Mask told = 0;
+    for (std::size_t i = 0; i < resolved_.count; ++i) {
+        told |= Mask{resolved_.early[i].unmatched} << i;
+    }
+    (void)drop_own_output(resolved_.headers, told);
+    std::size_t matched = 0;
+    for (std::size_t i = 0; i < resolved_.count; ++i) {
+        if ((matches_.matched >> i & 1) == 0) {
+            rte_pktmbuf_free(resolved_.frames[i]);
+            continue;
+        }
+        held_frames_[matched] = resolved_.frames[i];
+        held_places_[matched++] = static_cast<std::uint8_t>(i);
+    }
+    (void)deliver(resolved_.headers, std::span(held_frames_).first(matched),
+                  std::span(held_places_).first(matched), resolved_.counted);
+    return true;
 }
 
 }  // namespace flowtap::dataplane

@@ -3,7 +3,8 @@
 //
 // Through traffic comes first. A frame leaves before any copy of it is made; a matched frame's buffer is only
 // held (by its reference count) until its copies are sealed. Copies have a pool, a transmit queue and
-// counters of their own, so that their loss is never a frame's.
+// counters of their own, so that their loss is never a frame's. Fragments that came before their first one
+// are delivered late, a burst of them a poll.
 //
 // Thread safety: everything in it is its own thread's; it shares Orders, the tap table, SAs and own flows
 // (each says how), and writes its WorkerStatus. No lock, allocation, exception, log or system call in the
@@ -12,6 +13,8 @@
 
 #include "dataplane/burst.h"
 #include "dataplane/delivery.h"
+#include "dataplane/fragment_copies.h"
+#include "dataplane/match/fragment_tracker.h"
 #include "dataplane/match/frame_parser.h"
 #include "dataplane/match/headers.h"
 #include "dataplane/match/quiescence.h"
@@ -54,29 +57,40 @@ class Worker {
         lib::WorkerStatus& status;
     };
 
-    Worker(Parts parts, Delivery delivery);
+    /// `fragment_pool` as of FragmentCopies.
+    Worker(Parts parts, Delivery delivery, rte_mempool* fragment_pool,
+           const match::FragmentTracker::Options& fragments);
 
     /// Until Order::stop. Polls nothing before Order::forward.
     void run();
 
   private:
     using Frames = std::span<rte_mbuf*>;
+    using Mask = std::uint64_t;  ///< of frames of a burst
 
     std::uint16_t serve(const WorkerLane& lane);
     std::uint64_t parse(Frames frames);
     void count_uneven();
-    void drop_own_output();
+    Mask drop_own_output(const match::HeaderBurst& burst, Mask told);
     std::size_t hold(Frames frames);
     void forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes);
-    void deliver(std::size_t held);
+    Mask deliver(const match::HeaderBurst& burst, std::span<rte_mbuf* const> frames,
+                 std::span<const std::uint8_t> places, Mask counted);
+    void keep_early(Frames frames, Mask early, Mask own, Mask counted);
+    void tend_fragments();
+    bool deliver_resolved();
 
     Parts parts_;
     Delivery delivery_;
+    FragmentCopies fragment_copies_;
+    match::FragmentTracker fragments_;
     std::uint64_t polls_ = 0;
+    std::uint64_t now_ = 0;                               ///< TSC at the end of the last poll
     std::array<rte_mbuf*, burst_size> held_frames_{};     ///< matched, and sent on
     std::array<std::uint8_t, burst_size> held_places_{};  ///< their places in the burst
     std::array<match::Frame, burst_size> views_{};
     match::HeaderBurst headers_{};
+    match::ResolvedFragments resolved_{};
     match::Matches matches_{};
 };
 

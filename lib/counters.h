@@ -36,7 +36,8 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(PortCounter::c
 }};
 
 /// Per worker. The parse_* counters name why a frame was forwarded without a look at its taps; the copy_*
-/// counters name why a matched copy did not leave the box.
+/// counters name why a matched copy did not leave the box. fragments-early = fragments-resolved +
+/// fragments-unresolved + fragments-held-full + those that wait now.
 enum class WorkerCounter : std::uint8_t {
     parse_truncated,
     parse_vlan_depth,
@@ -63,6 +64,13 @@ enum class WorkerCounter : std::uint8_t {
     copy_seal_failed,
     copy_tx_full,
     copy_port_lost,
+    fragments_completed,
+    fragments_early,
+    fragments_resolved,
+    fragments_unresolved,
+    fragments_held_full,
+    fragments_table_full,
+    fragments_conflict,
     count_,
 };
 
@@ -77,8 +85,8 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
     {"parse-extension-headers", Severity::warning,
      "IPv6 packets whose extension headers go beyond the caps or the packet; matched on addresses only"},
     {"parse-no-ports", Severity::info,
-     "packets whose port or ICMP fields are not in the frame (later fragments, short payloads); matched "
-     "without"},
+     "packets whose port or ICMP fields are not in the frame: short payloads, matched without; later "
+     "fragments, matched with those of their first one where a tap asks for them"},
     {"own-output", Severity::info, "frames of this box's own tunnels and encapsulations; never matched"},
     {"suppressed", Severity::info, "matches that a drop policy leaves out; counted nowhere else"},
     {"matched-packets", Severity::info, "frames that matched at least one tap"},
@@ -96,6 +104,19 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
     {"copy-seal-failed", Severity::error, "copies lost: the cipher refused the packet"},
     {"copy-tx-full", Severity::error, "copies lost: the delivery port's transmit queue was full"},
     {"copy-port-lost", Severity::error, "copies lost: the delivery port's device has disappeared"},
+    {"fragments-completed", Severity::info,
+     "later fragments that were matched with what their first one says"},
+    {"fragments-early", Severity::info,
+     "later fragments that came before their first one, which some tap needs to decide; forwarded, and kept"},
+    {"fragments-resolved", Severity::info, "early fragments whose first one came in time; matched again"},
+    {"fragments-unresolved", Severity::error,
+     "early fragments whose first one did not come in time: not copied to taps that ask for ports, ICMP "
+     "fields or an IPv6 protocol"},
+    {"fragments-held-full", Severity::error, "early fragments given up because too many waited; likewise"},
+    {"fragments-table-full", Severity::error,
+     "fragmented datagrams forgotten before their time: their later fragments may count as early"},
+    {"fragments-conflict", Severity::warning,
+     "first fragments of a datagram that was known with other ports; its later ones go by the newest"},
 }};
 
 /// Per tap and worker: matched = copied + dropped (the causes are the worker's).

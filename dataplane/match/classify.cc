@@ -23,15 +23,55 @@ Uint128 ipv6_address(const std::uint8_t* bytes) {
     return (static_cast<Uint128>(load_be64(bytes)) << 64) | load_be64(bytes + 8);
 }
 
+// The three questions that candidates are asked. `lists`: the taps are wanted, not only which frames have
+// any.
+
+struct Matching {
+    static constexpr bool lists = true;
+    const HeaderBurst& burst;
+    Generation generation;
+
+    bool operator()(const TapRecord& record, std::uint32_t frame) const {
+        return criterion_matches(record, burst.headers[frame], burst.port) && record.visible(generation);
+    }
+};
+
+struct Deciding {
+    static constexpr bool lists = false;
+    const HeaderBurst& burst;
+    Generation generation;
+
+    bool operator()(const TapRecord& record, std::uint32_t frame) const {
+        return match::first_fragment_decides(record, burst.headers[frame], burst.port) &&
+               record.visible(generation);
+    }
+};
+
+struct MatchingLate {
+    static constexpr bool lists = true;
+    const HeaderBurst& burst;
+    std::span<const EarlyFragment> early;
+    Generation generation;
+
+    bool operator()(const TapRecord& record, std::uint32_t frame) const {
+        const EarlyFragment& then = early[frame];
+        return criterion_matches(record, burst.headers[frame], burst.port) && record.visible(generation) &&
+               record.visible(then.generation) &&
+               (then.unmatched || !criterion_matches(record, then.headers, burst.port));
+    }
+};
+
+template <typename Question>
 class Reader {
   public:
-    Reader(const HeaderBurst& burst, const KeySpace& key_space, ProbeFunction probe,
-           const TapIndex::View& index, Generation generation, Matches& matches)
-        : burst_(burst),
+    Reader(const Question& question, const Masks& masks, const KeySpace& key_space, ProbeFunction probe,
+           const TapIndex::View& index, Matches* matches)
+        : question_(question),
+          burst_(question.burst),
+          masks_(masks),
           key_space_(key_space),
           probe_(probe),
           index_(index),
-          generation_(generation),
           matches_(matches) {}
 
     void look_up_ipv4(Side side, LevelMask levels) {
@@ -43,7 +83,7 @@ class Reader {
                      .count = burst_.count,
                      .key_mask = KeySpace::ipv4_mask(level),
                      .salt = key_space_.salt(place_of(group, level))},
-                    burst_.ipv4);
+                    masks_.ipv4);
         }
     }
 
@@ -52,7 +92,7 @@ class Reader {
         for (unsigned left = levels; left != 0; left &= left - 1) {
             const auto level = static_cast<std::size_t>(std::countr_zero(left));
             alignas(64) std::array<std::uint32_t, max_burst> keys;
-            for (std::uint64_t frames = burst_.ipv6; frames != 0; frames &= frames - 1) {
+            for (std::uint64_t frames = masks_.ipv6; frames != 0; frames &= frames - 1) {
                 const auto frame = static_cast<std::size_t>(std::countr_zero(frames));
                 const Headers& headers = burst_.headers[frame];
                 keys[frame] = key_space_.fold(
@@ -62,7 +102,7 @@ class Reader {
                      .count = burst_.count,
                      .key_mask = ~std::uint32_t{0},
                      .salt = key_space_.salt(place_of(group, level))},
-                    burst_.ipv6);
+                    masks_.ipv6);
         }
     }
 
@@ -74,6 +114,8 @@ class Reader {
         walk_all();
     }
 
+    std::uint64_t found() const { return found_; }
+
     void walk_unkeyed(const Entry* head, std::uint64_t frames) {
         for (; frames != 0; frames &= frames - 1) {
             walk(head, static_cast<std::uint32_t>(std::countr_zero(frames)));
@@ -81,7 +123,7 @@ class Reader {
     }
 
     void walk_interfaces(const InterfaceLists& lists) {
-        for (std::uint64_t left = burst_.frames; left != 0; left &= left - 1) {
+        for (std::uint64_t left = masks_.frames; left != 0; left &= left - 1) {
             const auto frame = static_cast<std::uint32_t>(std::countr_zero(left));
             const std::size_t vlan = list_in(interface_of(burst_.port, burst_.headers[frame]));
             const bool is_packet = ((burst_.ipv4 | burst_.ipv6) >> frame & 1) != 0;
@@ -149,10 +191,9 @@ class Reader {
     }
 
     void walk(const Entry* entry, std::uint32_t frame) {
-        const Headers& headers = burst_.headers[frame];
         for (; entry != nullptr; entry = entry->next.load(std::memory_order_acquire)) {
             const TapRecord& record = record_of(*entry);
-            if (criterion_matches(record, headers, burst_.port) && record.visible(generation_)) {
+            if (question_(record, frame)) {
                 report(*entry, record, frame);
             }
         }
@@ -162,19 +203,21 @@ class Reader {
     void walk_whole_frames(const Entry* entry, std::uint32_t frame) {
         for (; entry != nullptr; entry = entry->next.load(std::memory_order_acquire)) {
             const TapRecord& record = record_of(*entry);
-            if ((record.traits & trait::layer2) != 0 &&
-                criterion_matches(record, burst_.headers[frame], burst_.port) &&
-                record.visible(generation_)) {
+            if ((record.traits & trait::layer2) != 0 && question_(record, frame)) {
                 report(*entry, record, frame);
             }
         }
     }
 
     void report(const Entry& entry, const TapRecord& record, std::uint32_t frame) {
-        FrameMatches& found = matches_.frames[frame];
         const std::uint64_t bit = std::uint64_t{1} << frame;
-        if ((matches_.matched & bit) == 0) {
-            matches_.matched |= bit;
+        if constexpr (!Question::lists) {
+            found_ |= bit;
+            return;
+        }
+        FrameMatches& found = matches_->frames[frame];
+        if ((matches_->matched & bit) == 0) {
+            matches_->matched |= bit;
             found.count = 0;
             found.overflow = 0;
         }
@@ -216,12 +259,14 @@ class Reader {
                    : key_space_.hash(ipv6_address(address.data()), group, level);
     }
 
+    const Question question_;
     const HeaderBurst& burst_;
+    const Masks masks_;
     const KeySpace& key_space_;
     const ProbeFunction probe_;
     const TapIndex::View index_;
-    const Generation generation_;
-    Matches& matches_;
+    Matches* const matches_;   // with Question::lists
+    std::uint64_t found_ = 0;  // without
     std::size_t hit_count_ = 0;
     std::size_t list_count_ = 0;
     // A frame has one family, so that it is looked up on two sides at most on all levels of that family.
@@ -231,35 +276,61 @@ class Reader {
 
 }  // namespace
 
-void TapTable::classify(const HeaderBurst& burst, Matches& matches) const noexcept {
-    const State& state = *state_;
-    matches.matched = 0;
-    const Generation generation = state.published.generation.load(std::memory_order_acquire);
-    matches.generation = generation;
-    const LevelMasks levels = state.published.levels.load(std::memory_order_acquire);
-    const std::array<const Entry*, 2> unkeyed{state.published.unkeyed[0].load(std::memory_order_acquire),
-                                              state.published.unkeyed[1].load(std::memory_order_acquire)};
-    Reader reader(burst, state.key_space, state.probe, state.index.view(), generation, matches);
+template <typename Question>
+std::uint64_t TapTable::State::ask(const Question& question, const Masks& masks,
+                                   Matches* matches) const noexcept {
+    const LevelMasks levels = published.levels.load(std::memory_order_acquire);
+    const std::array<const Entry*, 2> unkeyed{published.unkeyed[0].load(std::memory_order_acquire),
+                                              published.unkeyed[1].load(std::memory_order_acquire)};
+    Reader reader(question, masks, key_space, probe, index.view(), matches);
     for (const Side side : {Side::source, Side::dest}) {
-        if (burst.ipv4 != 0) {
+        if (masks.ipv4 != 0) {
             reader.look_up_ipv4(side, levels_of(levels, group_of(lib::Family::ipv4, side)));
         }
-        if (burst.ipv6 != 0) {
+        if (masks.ipv6 != 0) {
             reader.look_up_ipv6(side, levels_of(levels, group_of(lib::Family::ipv6, side)));
         }
     }
     reader.finish();
     if (unkeyed[0] != nullptr) {
-        reader.walk_unkeyed(unkeyed[0], burst.ipv4);
+        reader.walk_unkeyed(unkeyed[0], masks.ipv4);
     }
     if (unkeyed[1] != nullptr) {
-        reader.walk_unkeyed(unkeyed[1], burst.ipv6);
+        reader.walk_unkeyed(unkeyed[1], masks.ipv6);
     }
     const InterfaceLists* const lists =
-        state.published.interfaces[burst.port].load(std::memory_order_acquire);
+        published.interfaces[question.burst.port].load(std::memory_order_acquire);
     if (lists != nullptr && lists->entries.load(std::memory_order_relaxed) != 0) {
         reader.walk_interfaces(*lists);
     }
+    return reader.found();
+}
+
+void TapTable::classify(const HeaderBurst& burst, Matches& matches) const noexcept {
+    matches.matched = 0;
+    matches.generation = state_->published.generation.load(std::memory_order_acquire);
+    state_->ask(Matching{.burst = burst, .generation = matches.generation},
+                {.frames = burst.frames, .ipv4 = burst.ipv4, .ipv6 = burst.ipv6}, &matches);
+}
+
+std::uint64_t TapTable::first_fragment_decides(const HeaderBurst& burst) const noexcept {
+    const State::Published& published = state_->published;
+    const Generation generation = published.generation.load(std::memory_order_acquire);
+    if (burst.fragments == 0 || published.ask_first_fragment.load(std::memory_order_relaxed) == 0) {
+        return 0;
+    }
+    const std::uint64_t ipv4 = burst.ipv4 & burst.fragments;
+    const std::uint64_t ipv6 = burst.ipv6 & burst.fragments;
+    return state_->ask(Deciding{.burst = burst, .generation = generation},
+                       {.frames = ipv4 | ipv6, .ipv4 = ipv4, .ipv6 = ipv6}, nullptr);
+}
+
+void TapTable::classify_rest(const HeaderBurst& burst, std::span<const EarlyFragment> early,
+                             Matches& matches) const noexcept {
+    matches.matched = 0;
+    matches.generation = state_->published.generation.load(std::memory_order_acquire);
+    state_->ask(MatchingLate{.burst = burst, .early = early, .generation = matches.generation},
+                {.frames = burst.frames, .ipv4 = burst.ipv4, .ipv6 = burst.ipv6}, &matches);
 }
 
 }  // namespace flowtap::dataplane::match

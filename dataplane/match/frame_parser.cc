@@ -21,11 +21,10 @@ enum class Upper : std::uint8_t { other, ports, icmp };
 
 constexpr auto upper_of = [] {
     std::array<Upper, 256> table{};
-    for (const int protocol : {6, 17, 33, 132, 136}) {  // TCP, UDP, DCCP, SCTP, UDP-Lite
-        table[static_cast<std::size_t>(protocol)] = Upper::ports;
+    for (std::uint16_t protocol = 0; protocol < table.size(); ++protocol) {
+        const std::uint8_t parts = parts_of(protocol);
+        table[protocol] = parts == 0 ? Upper::other : parts == flag::ports ? Upper::ports : Upper::icmp;
     }
-    table[1] = Upper::icmp;
-    table[58] = Upper::icmp;
     return table;
 }();
 
@@ -329,6 +328,8 @@ inline void parse_into(const Frame& frame, std::size_t i, HeaderBurst& burst) {
     burst.ipv4 |= std::uint64_t{match && is_ipv4} << i;
     burst.ipv6 |= std::uint64_t{match && !is_ipv4} << i;
     burst.uneven |= std::uint64_t{verdict != Verdict::ok} << i;
+    constexpr std::uint8_t fragment = flag::first_fragment | flag::later_fragment;
+    burst.fragments |= std::uint64_t{(headers.flags & fragment) != 0} << i;
 }
 
 }  // namespace
@@ -354,6 +355,7 @@ void parse_burst(std::span<const Frame> frames, HeaderBurst& burst) noexcept {
     burst.ipv4 = all & ~others;
     burst.ipv6 = 0;
     burst.uneven = 0;
+    burst.fragments = 0;
     for (; others != 0; others &= others - 1) {
         const auto i = static_cast<std::size_t>(std::countr_zero(others));
         parse_into(frames[i], i, burst);
@@ -365,6 +367,7 @@ void parse_again(const Frame& frame, std::size_t place, HeaderBurst& burst) noex
     burst.ipv4 &= others;
     burst.ipv6 &= others;
     burst.uneven &= others;
+    burst.fragments &= others;
     parse_into(frame, place, burst);
 }
 

@@ -11,6 +11,7 @@
 #include "lib/counters.h"
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -78,6 +79,23 @@ inline constexpr std::uint8_t first_fragment = 4;  ///< offset 0, more to come
 inline constexpr std::uint8_t later_fragment = 8;  ///< offset not 0: never has ports or ICMP fields
 }  // namespace flag
 
+/// What the header of a protocol has of flag::ports and flag::icmp, in a frame that holds it.
+constexpr std::uint8_t parts_of(std::uint16_t protocol) {
+    switch (protocol) {
+        case 6:    // TCP
+        case 17:   // UDP
+        case 33:   // DCCP
+        case 132:  // SCTP
+        case 136:  // UDP-Lite
+            return flag::ports;
+        case 1:   // ICMP
+        case 58:  // ICMPv6
+            return flag::icmp;
+        default:
+            return 0;
+    }
+}
+
 /// One frame. Addresses and the fields from l3_length on mean something only where matchable(verdict). Of the
 /// frame's MPLS labels, pseudowire and PPPoE session nothing is kept but what they add to l3_offset: taps
 /// name none of them. The VLAN fields are of the wire's own tags; those of a pseudowire's frame are its
@@ -107,6 +125,14 @@ struct alignas(64) Headers {
 };
 static_assert(sizeof(Headers) == 64);
 
+/// Calls function(i) for each bit i of the mask that is set, from the lowest.
+template <typename Function>
+inline void for_each_bit(std::uint64_t mask, Function function) {
+    for (; mask != 0; mask &= mask - 1) {
+        function(static_cast<std::size_t>(std::countr_zero(mask)));
+    }
+}
+
 struct HeaderBurst {
     std::uint32_t count = 0;  ///< frames
     std::uint16_t port =
@@ -115,6 +141,7 @@ struct HeaderBurst {
     std::uint64_t ipv4 = 0;    ///< frames to be matched, by family; parse_burst sets them, and a caller may
     std::uint64_t ipv6 = 0;    ///< clear the bits of frames that must not be matched (see exclude)
     std::uint64_t uneven = 0;  ///< frames whose verdict is not ok: the ones to be counted
+    std::uint64_t fragments = 0;  ///< frames with flag::first_fragment or flag::later_fragment
     /// Addresses of IPv4 frames as numbers in host byte order; for other frames any value.
     alignas(64) std::array<std::uint32_t, max_burst> source4;
     alignas(64) std::array<std::uint32_t, max_burst> dest4;

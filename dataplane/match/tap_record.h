@@ -9,6 +9,7 @@
 #pragma once
 
 #include "dataplane/match/compiled_criterion.h"
+#include "dataplane/match/headers.h"
 #include "dataplane/match/key_space.h"
 #include "dataplane/match/tap_table.h"
 #include "lib/records.h"
@@ -41,6 +42,7 @@ inline constexpr Place interface_place = 0xfd;
 
 /// Bits of TapRecord::traits besides flag::ports and flag::icmp, which the frame must have.
 namespace trait {
+inline constexpr std::uint8_t parts = flag::ports | flag::icmp;
 inline constexpr std::uint8_t layer2 = 0x20;  ///< whole frames, IP or not
 inline constexpr std::uint8_t ipv6 = 0x40;
 inline constexpr std::uint8_t many_keys = 0x80;  ///< one frame may find the tap more than once

@@ -27,6 +27,13 @@ constexpr LevelMask levels_of(LevelMasks masks, std::size_t group) {
     return static_cast<LevelMask>(masks >> (group * max_levels));
 }
 
+/// Frames to be looked at, as in HeaderBurst.
+struct Masks {
+    std::uint64_t frames;
+    std::uint64_t ipv4;
+    std::uint64_t ipv6;
+};
+
 struct TapTable::State {
     State(Quiescence& quiescence, const Options& options);
     ~State();
@@ -36,6 +43,8 @@ struct TapTable::State {
         std::atomic<Generation> generation = 0;
         std::atomic<LevelMasks> levels = 0;
         std::array<std::atomic<Entry*>, 2> unkeyed{};  ///< taps without a key, IPv4 and IPv6
+        /// Linked records with asks_first_fragment: at least those of the generation.
+        std::atomic<std::uint32_t> ask_first_fragment = 0;
         /// Taps without a key that name interfaces, by port; null until a port has one.
         std::array<std::atomic<InterfaceLists*>, lib::max_ports> interfaces{};
     } published;
@@ -71,6 +80,11 @@ struct TapTable::State {
     Period sealed_period{};
     std::uint64_t waiting = 0;
 
+    /// The readers': puts the question to every candidate of the frames (classify.cc). Returns the frames for
+    /// which some tap says yes, of a question that wants no lists.
+    template <typename Question>
+    std::uint64_t ask(const Question& question, const Masks& masks, Matches* matches) const noexcept;
+
     Generation next_generation() const { return published.generation.load(std::memory_order_relaxed) + 1; }
     /// Linked, not yet to be seen in any generation.
     std::expected<TapRecord*, StageError> build(lib::TapSlot slot, lib::TapId id,
@@ -79,6 +93,7 @@ struct TapTable::State {
     std::expected<TapRecord*, StageError> build_both(lib::TapSlot slot, lib::TapId id,
                                                      const lib::Criterion& criterion, Payload payload);
     bool link(TapRecord& record) noexcept;
+    void count_asking(const TapRecord& record, std::int32_t change) noexcept;
     bool link(Entry& entry) noexcept;
     bool link_to_interface(Entry& entry) noexcept;
     void push(std::atomic<Entry*>& head, Entry& entry) noexcept;

@@ -2,6 +2,7 @@
 
 #include "dataplane/match/both_directions.h"
 #include "dataplane/match/tap_state.h"
+#include "dataplane/match/verify.h"
 
 #include <algorithm>
 #include <new>
@@ -151,11 +152,21 @@ bool TapTable::State::link(TapRecord& record) noexcept {
             return false;
         }
     }
+    count_asking(record, 1);
     return true;
+}
+
+void TapTable::State::count_asking(const TapRecord& record, std::int32_t change) noexcept {
+    if (asks_first_fragment(record)) {
+        std::atomic<std::uint32_t>& count = published.ask_first_fragment;
+        count.store(count.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(change),
+                    std::memory_order_relaxed);
+    }
 }
 
 void TapTable::State::unlink(TapRecord& tap) noexcept {
     for_each_record(tap, [this](TapRecord& record) {
+        count_asking(record, -1);
         for (std::uint32_t i = 0; i < record.writer.keys; ++i) {
             unlink(record.entry(i));
         }
@@ -390,7 +401,8 @@ TapTable::Usage TapTable::usage() const noexcept {
     return {.taps = state_->taps,
             .keys = state_->index.keys() + state_->unkeyed_count,
             .bytes = state_->memory.bytes() + state_->slots.size() * sizeof(TapRecord*),
-            .waiting = state_->waiting};
+            .waiting = state_->waiting,
+            .asking = state_->published.ask_first_fragment.load(std::memory_order_relaxed)};
 }
 
 Simd TapTable::simd() const noexcept {

@@ -37,6 +37,7 @@
 #include <expected>
 #include <memory>
 #include <memory_resource>
+#include <span>
 
 namespace flowtap::dataplane::match {
 
@@ -69,6 +70,14 @@ struct Matches {
     std::uint64_t matched = 0;  ///< bit i: frame i matches at least one tap; frames[i] is valid only then
     Generation generation = 0;  ///< the commit that the burst was classified with
     std::array<FrameMatches, max_burst> frames;
+};
+
+/// What a fragment was when it came, for a look at it again when its first one is known.
+struct EarlyFragment {
+    Headers headers;            ///< as parsed
+    Generation generation = 0;  ///< that it was classified with
+    bool unmatched =
+        false;  ///< whatever matched it then was not told: it is the box's own, by what was known
 };
 
 enum class StageError : std::uint8_t {
@@ -120,6 +129,7 @@ class TapTable {
         std::uint64_t keys = 0;     ///< entries in the index
         std::uint64_t bytes = 0;    ///< allocated now, what waits for readers included
         std::uint64_t waiting = 0;  ///< objects that wait for readers
+        std::uint32_t asking = 0;   ///< taps, by direction, for which fragments are looked at a second time
     };
     Usage usage() const noexcept;
 
@@ -129,6 +139,16 @@ class TapTable {
     /// matches it. Taps of whole frames are found as the others are: the frame's verdict says nothing to
     /// them.
     void classify(const HeaderBurst& burst, Matches& matches) const noexcept;
+
+    /// Which of these fragments (bits of HeaderBurst::fragments) have to be matched with what the first one
+    /// of their datagram says: later ones that classify would not find every tap for, and first ones of
+    /// datagrams whose later ones may be such. None, without a look at them, while no tap asks for it.
+    std::uint64_t first_fragment_decides(const HeaderBurst& burst) const noexcept;
+
+    /// Of later fragments, one a frame of `burst`, whose headers are completed (fragment_table.h): the taps
+    /// that match them now, were live when they came, and did not match them then.
+    void classify_rest(const HeaderBurst& burst, std::span<const EarlyFragment> early,
+                       Matches& matches) const noexcept;
 
     Simd simd() const noexcept;
 

@@ -34,8 +34,8 @@ inline bool in_many(const std::uint32_t* words, std::size_t count, Value value) 
     return range.first <= value && value <= range.last;
 }
 
-// Checks the field if it is bounded, and moves `words` behind its ranges.
-template <typename Value>
+// Checks the field if it is bounded (and not if it is `open`), and moves `words` behind its ranges.
+template <typename Value, bool open = false>
 inline bool in_field(const TapRecord& record, unsigned field, const std::uint32_t*& words, Value value) {
     if ((unsigned{record.bounded} >> field & 1U) == 0) {
         return true;
@@ -46,7 +46,23 @@ inline bool in_field(const TapRecord& record, unsigned field, const std::uint32_
     }
     const std::uint32_t* const ranges = words;
     words += count * (sizeof(Range<Value>) / sizeof *words);
-    return in_many(ranges, count, value);
+    return open || in_many(ranges, count, value);
+}
+
+inline bool in_addresses(const TapRecord& record, const std::uint32_t*& words, const Headers& headers) {
+    if (headers.family == lib::Family::ipv4) {
+        return in_field(record, 0, words, load_be32(headers.source.data())) &&
+               in_field(record, 1, words, load_be32(headers.dest.data()));
+    }
+    const auto address = [](const std::uint8_t* bytes) {
+        return (static_cast<Uint128>(load_be64(bytes)) << 64) | load_be64(bytes + 8);
+    };
+    return in_field(record, 0, words, address(headers.source.data())) &&
+           in_field(record, 1, words, address(headers.dest.data()));
+}
+
+inline bool is_of_family(const TapRecord& record, const Headers& headers) {
+    return ((record.traits & trait::ipv6) != 0) == (headers.family == lib::Family::ipv6);
 }
 
 }  // namespace detail
@@ -58,31 +74,50 @@ inline bool criterion_matches(const TapRecord& record, const Headers& headers, s
     if ((record.traits & trait::layer2) != 0) [[unlikely]] {
         return detail::in_field(record, interface_field, words, interface_of(port, headers));
     }
-    constexpr std::uint8_t parts = flag::ports | flag::icmp;
-    const bool is_ipv6 = headers.family == lib::Family::ipv6;
-    if (((record.traits & trait::ipv6) != 0) != is_ipv6 || (record.traits & parts & ~headers.flags) != 0) {
+    if (!detail::is_of_family(record, headers) || (record.traits & trait::parts & ~headers.flags) != 0) {
         return false;
     }
-    if (!is_ipv6) {
-        if (!detail::in_field(record, 0, words, load_be32(headers.source.data())) ||
-            !detail::in_field(record, 1, words, load_be32(headers.dest.data()))) {
-            return false;
-        }
-    } else {
-        const auto address = [](const std::uint8_t* bytes) {
-            return (static_cast<Uint128>(load_be64(bytes)) << 64) | load_be64(bytes + 8);
-        };
-        if (!detail::in_field(record, 0, words, address(headers.source.data())) ||
-            !detail::in_field(record, 1, words, address(headers.dest.data()))) {
-            return false;
-        }
-    }
-    return detail::in_field(record, 2, words, headers.protocol) &&
+    return detail::in_addresses(record, words, headers) &&
+           detail::in_field(record, 2, words, headers.protocol) &&
            detail::in_field(record, 3, words, headers.source_port) &&
            detail::in_field(record, 4, words, headers.dest_port) &&
            detail::in_field(record, 5, words, std::uint16_t{headers.icmp_type}) &&
            detail::in_field(record, 6, words, std::uint16_t{headers.icmp_code}) &&
            detail::in_field(record, interface_field, words, interface_of(port, headers));
+}
+
+/// Whether later fragments are matched in full only with their first one. Every protocol of IPv6 is: what a
+/// later fragment says of it does not count (RFC 8200 section 4.5).
+inline bool asks_first_fragment(const TapRecord& record) {
+    constexpr std::uint8_t protocol = 1U << index_of(lib::Field::protocol);
+    return (record.traits & trait::parts) != 0 ||
+           ((record.traits & trait::ipv6) != 0 && (record.bounded & protocol) != 0);
+}
+
+/// Of a fragment: whether a later fragment of the same datagram, of which no more is known than it holds
+/// itself, may turn out to match when the first one is known. A later fragment that matches as it is has
+/// nothing to gain. Never of a tap of whole frames.
+inline bool first_fragment_decides(const TapRecord& record, const Headers& headers, std::uint16_t port) {
+    if (!asks_first_fragment(record) || !detail::is_of_family(record, headers)) {
+        return false;
+    }
+    const std::uint32_t* words = record.ranges();
+    if (!detail::in_addresses(record, words, headers)) {
+        return false;
+    }
+    if (headers.family == lib::Family::ipv4) {
+        if ((record.traits & trait::parts & ~parts_of(headers.protocol)) != 0 ||
+            !detail::in_field(record, 2, words, headers.protocol)) {
+            return false;
+        }
+    } else {
+        (void)detail::in_field<std::uint16_t, true>(record, 2, words, 0);
+    }
+    for (const unsigned field : {3U, 4U, 5U, 6U}) {
+        (void)detail::in_field<std::uint16_t, true>(record, field, words, 0);
+    }
+    return detail::in_field(record, interface_field, words, interface_of(port, headers)) &&
+           ((headers.flags & flag::later_fragment) == 0 || !criterion_matches(record, headers, port));
 }
 
 }  // namespace flowtap::dataplane::match

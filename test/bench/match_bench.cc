@@ -3,8 +3,10 @@
 //     match-bench [--json] [--taps N,N,...] [--row NAME]
 //
 // Rows: parse, prefilter, classify-none (parse included), classify-all (every frame matches one tap; parse
-// included), naive (every tap verified for every frame), add, remove. Cycles are medians of many repetitions.
-// Stands alone: no EAL, no huge pages.
+// included), fragments (every frame is a later fragment, parse and tracker included: no tap asks for ports;
+// some do, of other hosts; of these hosts, first fragments known), naive (every tap verified for every
+// frame), add, remove. Cycles are medians of many repetitions. Stands alone: no EAL, no huge pages.
+#include "dataplane/match/fragment_tracker.h"
 #include "dataplane/match/frame_parser.h"
 #include "dataplane/match/key_space.h"
 #include "dataplane/match/prefilter.h"
@@ -204,6 +206,9 @@ class Bench {
                 }
             }
         }
+        if (wanted("fragments")) {
+            run_fragments();
+        }
         for (const std::uint32_t taps : options_.taps) {
             if (taps <= 1000 && wanted("naive")) {
                 run_naive(taps, none);
@@ -268,6 +273,65 @@ class Bench {
             if (matched != 321 * all.views.size()) {
                 std::fprintf(stderr, "classify-all: %llu matched\n",
                              static_cast<unsigned long long>(matched));
+                std::exit(1);
+            }
+        }
+    }
+
+    struct NoBuffers final : FragmentBuffers {
+        rte_mbuf* copy(const rte_mbuf&) override { return nullptr; }
+        void free(rte_mbuf*) override {}
+    };
+
+    /// 512 datagrams, one later fragment of each.
+    void run_fragments() {
+        Bursts bursts = make_bursts(16, [](std::size_t i) {
+            return std::pair(0x4000'0000U + static_cast<std::uint32_t>(i), 0xc000'0001U);
+        });
+        constexpr std::size_t fragment_word = 14 + 6;
+        const auto set_fragments = [&](std::uint8_t high, std::uint8_t low) {
+            for (std::size_t i = 0; i < bursts.views.size(); ++i) {
+                bursts.data(i)[fragment_word] = high;
+                bursts.data(i)[fragment_word + 1] = low;
+            }
+        };
+        const std::pair<const char*, std::uint32_t> rows[]{
+            {"frag-no-ports", 0}, {"frag-others", 0x5000'0000U}, {"frag-ports", 0x4000'0000U}};
+        for (const auto& [name, host] : rows) {
+            Quiescence quiescence(1);
+            TapTable table(quiescence, {.seed = 7});
+            for (std::uint32_t i = 0; i < 1000; ++i) {
+                lib::Criterion criterion;
+                const lib::IpAddress address = ipv4(host != 0 ? host + i : 0x4000'0000U + i);
+                criterion.source_address = {{address, address, false}};
+                if (host != 0) {
+                    criterion.dest_port = {{9999, 9999, false}};
+                }
+                (void)table.stage_add(lib::TapSlot{i}, lib::TapId{i + 1}, criterion, Payload{i});
+            }
+            (void)table.commit();
+            NoBuffers buffers;
+            lib::WorkerCounters counters{};
+            FragmentTracker tracker(table, buffers, counters, {.clock_rate = 2'000'000'000});
+            const auto matches = std::make_unique<Matches>();
+            HeaderBurst headers;
+            std::uint64_t early = 0;
+            const auto pass = [&](std::size_t i) {
+                parse_burst(bursts.burst(i), headers);
+                early |= headers.fragments != 0 ? tracker.complete(headers, 1) : 0;
+                table.classify(headers, *matches);
+            };
+            set_fragments(0x20, 0);
+            for (std::size_t i = 0; i < bursts.count(); ++i) {
+                pass(i);
+            }
+            set_fragments(0x20, 0x10);
+            const double cycles = cycles_a_frame(bursts.count(), pass);
+            report_.print(
+                {.name = name, .simd = to_string(table.simd()).data(), .taps = 1000, .cycles = cycles},
+                ticks_);
+            if (early != 0) {
+                std::fprintf(stderr, "fragments: some were early\n");
                 std::exit(1);
             }
         }

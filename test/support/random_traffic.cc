@@ -19,6 +19,36 @@ bool is_icmp(std::uint16_t protocol) {
     return protocol == 1 || protocol == 58;
 }
 
+void add_upper(Packet& packet, std::uint8_t protocol, const PortFields& port_fields,
+               const IcmpFields& icmp_fields) {
+    switch (protocol) {
+        case 6:
+            packet.tcp(port_fields);
+            break;
+        case 17:
+            packet.udp(port_fields);
+            break;
+        case 33:
+            packet.dccp(port_fields);
+            break;
+        case 132:
+            packet.sctp(port_fields);
+            break;
+        case 136:
+            packet.udp_lite(port_fields);
+            break;
+        case 1:
+            packet.icmp(icmp_fields);
+            break;
+        case 58:
+            packet.icmpv6(icmp_fields);
+            break;
+        default:
+            packet.raw(protocol, Bytes(8, 0x5a));
+            break;
+    }
+}
+
 void set_bits(lib::IpAddress& address, std::size_t from, bool value) {
     for (std::size_t bit = from; bit < 8 * lib::address_size(address.family); ++bit) {
         const auto mask = static_cast<std::uint8_t>(0x80U >> (bit % 8));
@@ -283,34 +313,65 @@ RandomTraffic::Sample RandomTraffic::frame() {
     if (is_icmp(protocol) && !later) {
         facts.icmp = {icmp_fields.type, icmp_fields.code};
     }
-    switch (protocol) {
-        case 6:
-            packet.tcp(port_fields);
-            break;
-        case 17:
-            packet.udp(port_fields);
-            break;
-        case 33:
-            packet.dccp(port_fields);
-            break;
-        case 132:
-            packet.sctp(port_fields);
-            break;
-        case 136:
-            packet.udp_lite(port_fields);
-            break;
-        case 1:
-            packet.icmp(icmp_fields);
-            break;
-        case 58:
-            packet.icmpv6(icmp_fields);
-            break;
-        default:
-            packet.raw(protocol, Bytes(8, 0x5a));
-            break;
-    }
+    add_upper(packet, protocol, port_fields, icmp_fields);
     sample.frame = packet.payload(below(20)).frame(60);
     return sample;
+}
+
+RandomTraffic::Datagram RandomTraffic::datagram(std::uint16_t id) {
+    Datagram datagram;
+    PacketFacts& facts = datagram.facts;
+    const lib::Family family = chance(50) ? lib::Family::ipv4 : lib::Family::ipv6;
+    facts.source = address(family);
+    facts.dest = address(family);
+    const std::string source = lib::to_string(facts.source);
+    const std::string dest = lib::to_string(facts.dest);
+    auto protocol = static_cast<std::uint8_t>(protocols[below(protocols.size())]);
+    protocol = protocol == 0 ? std::uint8_t{17} : protocol;
+    const PortFields port_fields{ports[below(ports.size())], ports[below(ports.size())]};
+    const IcmpFields icmp_fields{static_cast<std::uint8_t>(icmp_numbers[below(icmp_numbers.size())]),
+                                 static_cast<std::uint8_t>(icmp_numbers[below(icmp_numbers.size())])};
+    facts.protocol = protocol;
+    if (has_ports(protocol)) {
+        facts.ports = {port_fields.source_port, port_fields.dest_port};
+    }
+    if (is_icmp(protocol)) {
+        facts.icmp = {icmp_fields.type, icmp_fields.code};
+    }
+    const bool tagged = chance(30);
+    const std::uint16_t vlan = vlans[below(vlans.size())];
+    const bool hidden = chance(50);
+    const std::size_t count = 2 + below(4);
+    for (std::uint16_t index = 0; index < count; ++index) {
+        const bool more = index + 1U != count;
+        const auto offset = static_cast<std::uint16_t>(index * 4);
+        Packet packet;
+        if (tagged) {
+            packet.vlan({.id = vlan});
+        }
+        if (family == lib::Family::ipv4) {
+            packet.ipv4({.source = source,
+                         .dest = dest,
+                         .identification = id,
+                         .more_fragments = more,
+                         .fragment_offset = offset,
+                         .protocol = protocol});
+        } else {
+            packet.ipv6({.source = source, .dest = dest})
+                .fragment({.offset = offset,
+                           .more = more,
+                           .identification = id,
+                           .next_header = hidden ? std::uint8_t{60} : protocol});
+        }
+        if (index == 0) {
+            if (family == lib::Family::ipv6 && hidden) {
+                packet.dest_options();
+            }
+            add_upper(packet, protocol, port_fields, icmp_fields);
+        }
+        datagram.fragments.push_back(packet.payload(24).frame());
+    }
+    return datagram;
 }
 
 }  // namespace flowtap::test

@@ -26,6 +26,12 @@ class RandomTraffic {
     Sample frame();
     /// Not IP, or damaged, or a runt.
     Sample strange_frame();
+    struct Datagram {
+        std::vector<Bytes> fragments;  ///< two to five, in order
+        PacketFacts facts;             ///< of the whole, without offsets and lengths
+    };
+    /// Of IPv6, sometimes its protocol stands in the first fragment only.
+    Datagram datagram(std::uint16_t id);
     /// `wild`: criteria without any address list may come too.
     lib::Criterion criterion(bool wild);
     /// 1 to 6 of ports 0 to 3.

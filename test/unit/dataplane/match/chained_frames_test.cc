@@ -67,6 +67,12 @@ void require_same(const HeaderBurst& burst, std::size_t i, const Headers& wanted
     REQUIRE((burst.ipv4 >> i & 1) == (match && ipv4 ? 1 : 0));
     REQUIRE((burst.ipv6 >> i & 1) == (match && !ipv4 ? 1 : 0));
     REQUIRE((burst.uneven >> i & 1) == (wanted.verdict != Verdict::ok ? 1 : 0));
+    const bool fragment = (wanted.flags & (flag::first_fragment | flag::later_fragment)) != 0;
+    REQUIRE((burst.fragments >> i & 1) == (fragment ? 1 : 0));
+    if (fragment) {
+        REQUIRE(headers.fragment_id == wanted.fragment_id);
+        REQUIRE(headers.fragment_offset == wanted.fragment_offset);
+    }
     if (match && ipv4) {
         REQUIRE(burst.source4[i] ==
                 (std::uint32_t{wanted.source[0]} << 24 | std::uint32_t{wanted.source[1]} << 16 |
