@@ -55,6 +55,8 @@ class Registry {
     /// version.
     static std::expected<Registry, std::string> adopt(lib::FileDescriptor descriptor, std::uint32_t max_taps);
 
+    Registry(const Registry&) = delete;
+    Registry& operator=(const Registry&) = delete;
     Registry(Registry&&) noexcept;
     Registry& operator=(Registry&&) noexcept;
     ~Registry();

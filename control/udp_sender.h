@@ -24,7 +24,7 @@ class UdpSender {
     };
 
     /// `socket` must outlive this; it stays the caller's.
-    UdpSender(asio::posix::stream_descriptor& socket) : socket_{socket} {}
+    explicit UdpSender(asio::posix::stream_descriptor& socket) : socket_{socket} {}
 
     /// Now, or when there is room.
     void send(Datagram datagram);

@@ -71,6 +71,7 @@ class OutboundSa {
 
     OutboundSa(const OutboundSa&) = delete;
     OutboundSa& operator=(const OutboundSa&) = delete;
+    ~OutboundSa() = default;
 
     /// Up to `wanted` counter values; CounterBlock::shortage() says why there are fewer.
     CounterBlock take(std::uint32_t wanted) { return {*this, counter_.take(wanted)}; }

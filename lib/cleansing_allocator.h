@@ -14,6 +14,7 @@ struct CleansingAllocator {
 
     CleansingAllocator() = default;
     template <typename Other>
+    // NOLINTNEXTLINE(google-explicit-constructor): containers convert allocators
     CleansingAllocator(const CleansingAllocator<Other>&) noexcept {}
 
     Type* allocate(std::size_t count) { return std::allocator<Type>{}.allocate(count); }

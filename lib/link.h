@@ -96,6 +96,8 @@ class LinkServer {
                                                        StatusRegion& status, const ConfigDigest& digest,
                                                        std::optional<uid_t> control_user = {});
 
+    LinkServer(const LinkServer&) = delete;
+    LinkServer& operator=(const LinkServer&) = delete;
     LinkServer(LinkServer&&) noexcept;
     LinkServer& operator=(LinkServer&&) noexcept;
     /// Ends the link and removes the socket file.
@@ -146,6 +148,8 @@ class LinkClient {
                                                         const ConfigDigest& digest,
                                                         std::optional<uid_t> dataplane_user = {});
 
+    LinkClient(const LinkClient&) = delete;
+    LinkClient& operator=(const LinkClient&) = delete;
     LinkClient(LinkClient&&) noexcept;
     LinkClient& operator=(LinkClient&&) noexcept;
     ~LinkClient();

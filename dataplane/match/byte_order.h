@@ -8,19 +8,19 @@
 namespace flowtap::dataplane::match {
 
 inline std::uint16_t load_be16(const std::uint8_t* bytes) {
-    std::uint16_t value;
+    std::uint16_t value = 0;
     std::memcpy(&value, bytes, sizeof value);
     return std::byteswap(value);
 }
 
 inline std::uint32_t load_be32(const std::uint8_t* bytes) {
-    std::uint32_t value;
+    std::uint32_t value = 0;
     std::memcpy(&value, bytes, sizeof value);
     return std::byteswap(value);
 }
 
 inline std::uint64_t load_be64(const std::uint8_t* bytes) {
-    std::uint64_t value;
+    std::uint64_t value = 0;
     std::memcpy(&value, bytes, sizeof value);
     return std::byteswap(value);
 }

@@ -21,8 +21,8 @@ enum class Upper : std::uint8_t { other, ports, icmp };
 
 constexpr auto upper_of = [] {
     std::array<Upper, 256> table{};
-    for (std::uint16_t protocol = 0; protocol < table.size(); ++protocol) {
-        const std::uint8_t parts = parts_of(protocol);
+    for (std::size_t protocol = 0; protocol < table.size(); ++protocol) {
+        const std::uint8_t parts = parts_of(static_cast<std::uint16_t>(protocol));
         table[protocol] = parts == 0 ? Upper::other : parts == flag::ports ? Upper::ports : Upper::icmp;
     }
     return table;

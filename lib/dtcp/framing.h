@@ -19,7 +19,7 @@
 namespace flowtap::lib::dtcp {
 
 /// Bytes of a request, its empty line included (dtcp.md section 1).
-inline constexpr std::size_t max_message = 64 * 1024;
+inline constexpr std::size_t max_message = std::size_t{64} * 1024;
 
 enum class FramingError : std::uint8_t {
     too_long,  ///< a message that is longer than the limit: a server answers 400 and closes

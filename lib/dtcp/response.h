@@ -20,7 +20,7 @@
 namespace flowtap::lib::dtcp {
 
 /// Bytes of an offending line that are repeated at most, so that an answer fits a datagram.
-inline constexpr std::size_t max_repeated = 8 * 1024;
+inline constexpr std::size_t max_repeated = std::size_t{8} * 1024;
 
 /// Appends to a message. Whatever is given, the result is one well-formed message: nothing can add a line.
 class MessageWriter {

@@ -282,11 +282,17 @@ class Load {
             std::optional<std::string> answer;
             while (!copy || !answer) {
                 wait(false, copy ? -1 : copies_.descriptor());
-                if (!answer && (answer = take_answer())) {
-                    answers.push_back(microseconds(start, now()));
+                if (!answer) {
+                    answer = take_answer();
+                    if (answer) {
+                        answers.push_back(microseconds(start, now()));
+                    }
                 }
-                if (!copy && (copy = copies_.first_to(host))) {
-                    copies.push_back(microseconds(start, *copy));
+                if (!copy) {
+                    copy = copies_.first_to(host);
+                    if (copy) {
+                        copies.push_back(microseconds(start, *copy));
+                    }
                 }
             }
             const auto response = lib::dtcp::read_response(*answer, key_);
@@ -392,7 +398,7 @@ int main(int argc, char* argv[]) {
     try {
         flowtap::tools::Load load(options);
         for (std::string line; std::getline(std::cin, line);) {
-            std::cout << load.obey(nlohmann::json::parse(line)).dump() << std::endl;
+            std::cout << load.obey(nlohmann::json::parse(line)).dump() << '\n' << std::flush;
         }
     } catch (const std::exception& error) {
         fmt::print(stderr, "dtcp-load: {}\n", error.what());
