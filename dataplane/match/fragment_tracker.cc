@@ -12,7 +12,7 @@ constexpr unsigned tick_shift = 20;
 /// another path, so seconds are ample. Longer, and 16-bit identifications come again in the meantime (RFC
 /// 4963); shorter, and a slow sender's last fragments are missed.
 constexpr std::uint64_t known_seconds = 5;
-/// FragmentTracker that wait. Reordering is a matter of milliseconds; who has waited for a second, waits for
+/// Fragments that wait. Reordering is a matter of milliseconds; who has waited for a second, waits for
 /// a first fragment that was lost or takes another way.
 constexpr std::uint64_t waiting_seconds = 1;
 /// Given up in one poll, and given up for one newcomer, at most: the longest frame takes as many buffers.
