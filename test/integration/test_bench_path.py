@@ -44,8 +44,8 @@ def can_run_testpmd():
 @pytest.mark.parametrize("name", ["forward-60-0", "copy1-60-10000", "copy100-1514-10000", "pdump1-60-10000",
                                   "pdump100-60-10000"])
 def test_compare_measures_a_row(name):
-    (row,) = rows_of(COMPARE, "--json", "--rounds", 1, "--seconds", 0.5, "--row", name)
-    assert row["row"] == name
+    (row,) = rows_of(COMPARE, "--json", "--rounds", 2, "--seconds", 0.3, "--row", name)
+    assert row["row"] == name and row["rounds"] == 2
     assert row["peer"] == ("testpmd-pdump" if name.startswith("pdump") else "testpmd-io")
     assert row["mpps"] > 0 and row["peer_mpps"] > 0 and row["cycles"] > 0
     assert row["tapped_percent"] == int(re.match(r"[a-z]+(\d*)-", name)[1] or 0)
