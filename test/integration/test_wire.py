@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from daemons import SHARED, until
-from dataplane import Box, huge_pages_free, is_ethernet, read_frames
+from dataplane import Box, Driver, destination, huge_pages_free, is_ethernet, read_frames
 from scapy.all import Dot1AD, Dot1Q, Ether, IP, IPv6, TCP, UDP, Raw
 
 ETHERNET = bytes.fromhex("020000000002020000000001")
@@ -35,6 +35,20 @@ def assert_unchanged(folder, a, b=(), **options):
 def every_size():
     noise = random.Random(1)
     return [ETHERNET + b"\x08\x00" + noise.randbytes(size - 14) for size in range(14, 9217)]
+
+
+def every_type():
+    """A frame of each of the 65,536 ethertypes (lengths among them), and some link-local and control frames."""
+    noise = random.Random(3)
+    frames = [ETHERNET + kind.to_bytes(2, "big") + noise.randbytes(46) for kind in range(1 << 16)]
+    for dest, kind, body in (("0180c200000e", "88cc", "0207040200000000010403020001060200780000"),    # LLDP
+                             ("0180c2000001", "8808", "0001ffff"),                                    # pause
+                             ("0180c2000002", "8809", "0101"),                                        # LACP
+                             ("0180c2000000", "0026", "424203000000"),                                # spanning tree
+                             ("01000ccccccc", "0020", "aaaa0300000c2000"),                            # CDP
+                             ("ffffffffffff", "ffff", "ff" * 46)):
+        frames.append(bytes.fromhex(dest + "020000000001" + kind + body).ljust(60, b"\0"))
+    return frames
 
 
 def odd_frames():
@@ -75,6 +89,32 @@ def test_every_frame_crosses_unchanged(tmp_path, huge):
 def test_all_sizes_cross_unchanged(tmp_path):
     sizes = every_size()
     assert_unchanged(tmp_path, sizes, sizes[::-1], dataplane="mtu = 9216")
+
+
+def test_every_type_crosses_unchanged(tmp_path):
+    frames = every_type()
+    assert_unchanged(tmp_path, frames, frames[::-1])
+
+
+def test_every_frame_crosses_unchanged_while_it_is_copied_whole(tmp_path):
+    """Taps on all that comes in, so that every buffer is held for a copy after its sending."""
+    noise = random.Random(4)
+    sizes = every_size()[:-60]  # a copy of one still longer leaves in fragments
+    a = odd_frames() + [frame for frame in sizes if noise.random() < 0.1]
+    b = [frame for frame in sizes[::-1] if noise.random() < 0.1] + odd_frames()
+    a, b = [[bytes(frame) for frame in frames] for frames in (a, b)]
+    with Box(tmp_path, a, b, wait=60, dataplane="mtu = 9216", delivery_mtu=9198) as box:
+        with Driver(box) as driver:
+            driver.do("resync")
+            for port in (0, 1):
+                driver.tap(port, port + 1, [destination("3.3.3.3", 5000 + port)], interfaces=[[port, None]], layer2=True)
+            driver.commit()
+            until(lambda: driver.counters()["total"].get("copies-sent") == len(a) + len(b), "all copies")
+        box.stop()
+    assert box.out("b") == a and box.out("a") == b
+    copies = [(int.from_bytes(frame[36:38], "big"), frame[42:]) for frame in box.out("d")]
+    assert [whole for port, whole in copies if port == 5000] == a
+    assert [whole for port, whole in copies if port == 5001] == b
 
 
 @pytest.mark.parametrize("simd", ["portable", "avx2", "avx512"])

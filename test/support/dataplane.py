@@ -176,6 +176,12 @@ class Driver:
         assert line, f"link-driver ended at {what}"
         return json.loads(line)
 
+    def do_all(self, commands):
+        """Some hundred commands in one go, each a dict with its `do`; returns their answers."""
+        self.process.stdin.write("".join(json.dumps(command) + "\n" for command in commands))
+        self.process.stdin.flush()
+        return [json.loads(self.process.stdout.readline()) for _ in commands]
+
     def commit(self):
         answer = self.do("commit")
         assert answer["kind"] == "committed", answer

@@ -32,7 +32,7 @@ class Run:
 
 
 RUNS = [
-    Run("plain", "build", "as shipped", ["unit", "model", "fuzz", "integration", "e2e", "bench"]),
+    Run("plain", "build", "as shipped", ["unit", "exact", "model", "fuzz", "integration", "e2e", "bench"]),
     Run("asan+ubsan", "build-asan", "AddressSanitizer and UndefinedBehaviorSanitizer", ["unit", "fuzz"],
         ["-Db_sanitize=address,undefined", *SANITIZED]),
     # What threads share: the rings, the tap table, the counter blocks of an SA.

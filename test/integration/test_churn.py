@@ -1,0 +1,260 @@
+"""Taps come and go by the thousand while frames cross: none is lost or overtaken, and each tap's copies are those of an
+unbroken run of its frames that begins and ends between the order and its acknowledgement."""
+
+import ctypes
+import os
+import secrets
+import select
+import socket
+import struct
+import subprocess
+import threading
+
+import pytest
+from daemons import until
+from dataplane import Box, Driver, destination
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+
+TAPS = 10_000
+GROUP = 100         # taps of one commit
+FRAMES = 300        # each way, between two commits
+WINDOW = 384        # frames under way at most, each way: no queue on the way can overflow, however slow the machine
+PEER = "192.0.2.1"
+FIRST_PORT = 10_000
+SOL_PACKET, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE = 263, 23, 33
+
+OUT, BACK = 0, 1    # from port a to port b, and the other way
+
+
+def host(tap):
+    return f"10.9.{tap >> 8}.{tap & 255}"
+
+
+# By turns: (directions whose frames the tap matches, its criterion).
+KINDS = [((OUT,), lambda tap: {"source": [host(tap)]}),
+         ((BACK,), lambda tap: {"dest": [host(tap)]}),
+         ((OUT, BACK), lambda tap: {"host": host(tap)}),
+         ((OUT,), lambda tap: {"source": [host(tap)], "protocol": [17], "dest_port": [[5, 9]]}),
+         ((BACK,), lambda tap: {"dest": [host(tap)], "interfaces": [[1, None]]})]
+
+
+def head(tap, way):
+    """The frame up to its serial number."""
+    source, dest = (host(tap), PEER) if way == OUT else (PEER, host(tap))
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + 8 + 24, 0, 0, 9, 17, 0, socket.inet_aton(source), socket.inet_aton(dest))
+    total = sum(struct.unpack("!10H", ip))
+    total = (total & 0xFFFF) + (total >> 16)
+    ip = ip[:10] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + ip[12:]
+    macs = bytes.fromhex("020000000002020000000001")
+    return macs + b"\x08\x00" + ip + struct.pack("!HHHH", 5, 9, 32, 0)
+
+
+class Wires:
+    """A network namespace with a link into each port of the wire; sockets at their far ends."""
+
+    def __init__(self):
+        self.name = f"ft-churn-{secrets.token_hex(3)}"
+        self.prefix = ["nsenter", f"--net=/run/netns/{self.name}", "--"]
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        self.sockets = []
+        for end in "ab":
+            subprocess.run(["ip", "-n", self.name, "link", "add", f"wire-{end}", "type", "veth", "peer", "name",
+                            f"feed-{end}"], check=True)
+            for interface in (f"wire-{end}", f"feed-{end}"):
+                subprocess.run([*self.prefix, "sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=1"], check=True)
+                subprocess.run(["ip", "-n", self.name, "link", "set", interface, "up"], check=True)
+        # A namespace is the thread's that has entered it, and a socket stays in the one that it was made in.
+        maker = threading.Thread(target=self._open)
+        maker.start()
+        maker.join()
+
+    def _open(self):
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open(f"/run/netns/{self.name}", "rb") as namespace:
+            if libc.setns(namespace.fileno(), 0) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+        for end in "ab":
+            made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            made.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+            made.bind((f"feed-{end}", 0))
+            made.setblocking(False)
+            self.sockets.append(made)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for each in self.sockets:
+            each.close()
+        subprocess.run(["ip", "netns", "delete", self.name], check=True)
+
+
+class Traffic:
+    """Frames with serial numbers in both directions, of the hosts of `taps` by turns."""
+
+    def __init__(self, wires):
+        self.wires = wires
+        self.taps = range(GROUP)
+        self.frames = ([], [])              # of each direction, as sent
+        self.targets = ([], [])             # whose they are
+        self.sent, self.received = [0, 0], [0, 0]
+        self.wrong = None
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    def _send(self, way):
+        taps = self.taps
+        for _ in range(16):
+            serial = self.sent[way]
+            tap = taps[serial % len(taps)]
+            frame = head(tap, way) + struct.pack("!Q", serial) + bytes(16)
+            self.frames[way].append(frame)
+            self.targets[way].append(tap)
+            self.wires.sockets[way].send(frame)
+            self.sent[way] = serial + 1
+
+    def _receive(self, way):
+        while True:
+            try:
+                frame = self.wires.sockets[1 - way].recv(2048)
+            except BlockingIOError:
+                return
+            serial = self.received[way]
+            if frame != self.frames[way][serial]:
+                self.wrong = self.wrong or f"way {way}: instead of frame {serial} came {frame.hex()}"
+            self.received[way] = serial + 1
+
+    def _run(self):
+        try:
+            while not self.stopped.is_set():
+                for way in (OUT, BACK):
+                    if self.sent[way] - self.received[way] <= WINDOW - 16:
+                        self._send(way)
+                select.select(self.wires.sockets, [], [], 0.001)
+                for way in (OUT, BACK):
+                    self._receive(way)
+            # What is still under way.
+            until(lambda: [self._receive(way) for way in (OUT, BACK)] and (self.wrong or self.received == self.sent),
+                  "the last frames")
+        except BaseException as error:  # to be seen by the test's thread
+            self.wrong = self.wrong or repr(error)
+            raise
+
+    def crossed(self):
+        """Frames that have come out by now, each way: their taps were looked up before."""
+        return tuple(self.received)
+
+    def to_come(self):
+        """The first frame, each way, that is certainly sent after this call."""
+        return tuple(sent + 1 for sent in self.sent)
+
+    def wait(self, frames):
+        goal = [received + frames for received in self.received]
+        until(lambda: self.wrong or all(now >= then for now, then in zip(self.received, goal)), "frames crossing")
+        assert self.wrong is None, self.wrong
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        self.thread.join()
+
+
+def churn(driver, traffic):
+    """Adds and removes every tap; returns {tap: (before ADD, after ADD, before DELETE, after DELETE)}, each the
+    serial numbers of both ways."""
+    spans = {}
+
+    def commit(removed, added):
+        driver.do_all([{"do": "remove", "slot": slot(tap), "id": tap + 1} for tap in removed] +
+                      [{"do": "tap", "slot": slot(tap), "id": tap + 1, **KINDS[tap % len(KINDS)][1](tap),
+                        "destinations": [destination("3.3.3.3", FIRST_PORT + tap)]} for tap in added])
+        before = traffic.crossed()
+        driver.commit()
+        after = traffic.to_come()
+        for tap in (*removed, *added):
+            spans[tap] = (*spans.get(tap, ()), before, after)
+
+    groups = [range(start, start + GROUP) for start in range(0, TAPS, GROUP)]
+    for step in range(len(groups) + 2):
+        first = max(0, step - 3) * GROUP
+        traffic.taps = range(first, min(TAPS, max(first + GROUP, (step + 2) * GROUP)))
+        removed = groups[step - 2] if step >= 2 else ()
+        added = groups[step] if step < len(groups) else ()
+        if step % 3 == 0:  # in two commits, else in one
+            commit(removed, ())
+            removed = ()
+        commit(removed, added)
+        traffic.wait(FRAMES)
+    return spans
+
+
+def slot(tap):
+    return tap % (3 * GROUP)  # groups live at a time: two, and the one that goes with the commit that adds another
+
+
+def copies_by_tap(frames):
+    """{(tap, way): [serial]}, in the order of their coming."""
+    copies = {}
+    for frame in frames:
+        inner = frame[14 + 28:]
+        tap = struct.unpack_from("!H", frame, 14 + 20 + 2)[0] - FIRST_PORT
+        way = BACK if socket.inet_ntoa(inner[12:16]) == PEER else OUT
+        serial, = struct.unpack_from("!Q", inner, 28)
+        copies.setdefault((tap, way), []).append((serial, inner))
+    return copies
+
+
+def check_tap(tap, way, span, own, got):
+    """`own`: the serial numbers of the tap's frames. Returns how many certainly had to be copied."""
+    before_add, after_add, before_delete, after_delete = (moment[way] for moment in span)
+    where = f"tap {tap} way {way}: its frames {own}, copied {got}, span {span}"
+    if got:
+        start = own.index(got[0])
+        assert got == own[start:start + len(got)], f"no unbroken run: {where}"
+        assert got[0] >= before_add, f"copied before ADD was sent: {where}"
+        assert got[-1] < after_delete, f"copied after DELETE was acknowledged: {where}"
+    owed = [serial for serial in own if after_add <= serial < before_delete]
+    assert set(owed) <= set(got), f"not copied though the tap was there: {where}"
+    return len(owed)
+
+
+def test_ten_thousand_taps_come_and_go_between_frames(tmp_path):
+    with Wires() as wires, \
+         Box(tmp_path, wait=60, device_a="net_af_packet0,iface=wire-a", device_b="net_af_packet1,iface=wire-b",
+             prefix=wires.prefix) as box:
+        with Driver(box) as driver:
+            driver.do("resync")
+            driver.do("fill", count=3000, slot=1000, destination=destination("3.3.3.4"))
+            driver.commit()
+            box.wait_ready()
+            with Traffic(wires) as traffic:
+                spans = churn(driver, traffic)
+            assert traffic.wrong is None, traffic.wrong
+            assert traffic.received == traffic.sent, "no frame is lost"
+            until(lambda: (c := driver.counters()["total"])["copies-sent"] == c["matches"], "the last copies")
+            until(lambda: driver.counters()["taps"] == 3000, "the manager's count of taps")
+            counters = driver.counters()
+        box.stop()
+    for port, way in ((counters["ports"][0], OUT), (counters["ports"][1], BACK)):
+        assert port["rx-packets"] == traffic.sent[way] and port["missed"] == 0 and "tx-dropped" not in port
+
+    copies = copies_by_tap(box.out("d"))
+    assert sum(map(len, copies.values())) == counters["total"]["copies-sent"]
+    own = {}
+    for way in (OUT, BACK):
+        for serial, tap in enumerate(traffic.targets[way]):
+            own.setdefault((tap, way), []).append(serial)
+    owed = 0
+    for tap in range(TAPS):
+        for way in KINDS[tap % len(KINDS)][0]:
+            got = copies.pop((tap, way), [])
+            for serial, packet in got:
+                assert packet == traffic.frames[way][serial][14:], "a copy is the packet"
+            owed += check_tap(tap, way, spans[tap], own[tap, way], [serial for serial, _ in got])
+    assert not copies, "copies that no tap asked for"
+    assert owed > TAPS, "and the taps had something to copy"
