@@ -45,7 +45,7 @@ class Bench {
                 }
             }
         }
-        if (wanted("fragments")) {
+        if (options_.wanted("fragments")) {
             run_fragments();
         }
         for (const std::uint32_t taps : options_.taps) {
@@ -121,7 +121,7 @@ class Bench {
 
     /// 512 datagrams, one later fragment of each.
     void run_fragments() {
-        Bursts bursts = make_bursts(16, [](std::size_t i) {
+        Bursts bursts = make_udp_bursts(16, [](std::size_t i) {
             return std::pair(0x4000'0000U + static_cast<std::uint32_t>(i), 0xc000'0001U);
         });
         constexpr std::size_t fragment_word = 14 + 6;
@@ -164,8 +164,7 @@ class Bench {
             set_fragments(0x20, 0x10);
             const double cycles = cycles_a_frame(bursts.count(), pass);
             report_.print(
-                {.name = name, .simd = to_string(table.simd()).data(), .taps = 1000, .cycles = cycles},
-                ticks_);
+                {.name = name, .simd = std::string(to_string(table.simd())), .taps = 1000, .cycles = cycles});
             if (early != 0) {
                 std::fprintf(stderr, "fragments: some were early\n");
                 std::exit(1);
