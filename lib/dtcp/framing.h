@@ -2,8 +2,8 @@
 //
 // A message is everything up to and including the first empty line: a line of nothing but spaces and tabs
 // counts as empty, since white space before a line end is ignored. Lines end in LF, with or without CR before
-// it. Empty lines before a message belong to no message and are skipped, however many; one that is longer than
-// the limit is an error like a message.
+// it. Empty lines before a message belong to no message and are skipped, however many; one that is longer
+// than the limit is an error like a message.
 //
 // Each byte is looked at once, whatever the chunking, and no more than one message of at most the limit is
 // kept. Not thread-safe; owned by its session.
