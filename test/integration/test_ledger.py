@@ -42,6 +42,21 @@ def forward(box, driver, sent):
     return driver.counters(range(80))
 
 
+def run(folder, sent, task, **settings):
+    """All frames through a box that `task(driver)` has tasked: none is lost, the ledger closes. Returns the counters of 80
+    taps, and the box, which has stopped."""
+    with Box(folder, sent, wait=60, **settings) as box:
+        with Driver(box) as driver:
+            driver.do("resync")
+            task(driver)
+            driver.commit()
+            counters = forward(box, driver, sent)
+        box.stop()
+    assert box.out("b") == sent, "no frame of the wire is lost"
+    check_ledger(counters)
+    return counters, box
+
+
 def check_tap(tap, matched, destinations):
     assert tap["matched-packets"] == matched
     assert tap.get("copies-sent", 0) + tap.get("copies-dropped", 0) == matched * destinations
@@ -55,17 +70,13 @@ def test_every_cause_at_once_is_counted_by_tap_and_by_destination(tmp_path):
             2: ("10.0.0.8", [destination(NO_SA, 5003)]),
             3: ("10.0.0.9", [destination(SEALED, 5004), destination(PLAIN, 5005), destination(NO_SA, 5006)])}
     lease = 150  # of the 200 copies that want it
-    with Box(tmp_path, sent, wait=60, tail=SECOND_TUNNEL.format(folder=tmp_path)) as box:
-        with Driver(box) as driver:
-            driver.do("resync")
-            driver.sa(count=lease)
-            for slot, (source, destinations) in taps.items():
-                driver.tap(slot, slot + 1, destinations, source=[source])
-            driver.commit()
-            counters = forward(box, driver, sent)
-        box.stop()
-    assert box.out("b") == sent, "no frame of the wire is lost"
-    check_ledger(counters)
+
+    def task(driver):
+        driver.sa(count=lease)
+        for slot, (source, destinations) in taps.items():
+            driver.tap(slot, slot + 1, destinations, source=[source])
+
+    counters, box = run(tmp_path, sent, task, tail=SECOND_TUNNEL.format(folder=tmp_path))
     total = counters["total"]
     assert {name: count for name, count in total.items() if name.startswith("copy-")} == \
         {"copy-no-route": each, "copy-no-sa": 2 * each, "copy-no-lease": 2 * each - lease}
@@ -81,16 +92,12 @@ def test_every_cause_at_once_is_counted_by_tap_and_by_destination(tmp_path):
 
 def test_an_association_without_a_lease_seals_nothing(tmp_path):
     sent = frames(90)
-    with Box(tmp_path, sent, wait=60) as box:
-        with Driver(box) as driver:
-            driver.do("resync")
-            driver.sa(first=1, count=1)
-            driver.tap(0, 1, [destination(SEALED)])
-            driver.commit()
-            counters = forward(box, driver, sent)
-        box.stop()
-    assert box.out("b") == sent
-    check_ledger(counters)
+
+    def task(driver):
+        driver.sa(first=1, count=1)
+        driver.tap(0, 1, [destination(SEALED)])
+
+    counters, box = run(tmp_path, sent, task)
     assert counters["total"]["copies-sent"] == len(box.out("d")) == 1
     assert counters["total"]["copy-no-lease"] == counters["tap"]["0"]["copies-dropped"] == len(sent) - 1
 
@@ -99,18 +106,14 @@ def test_taps_beyond_the_most_of_one_frame_are_counted_and_cost_no_frame(tmp_pat
     sent = frames(120)
     each = len(sent) // 3
     taps = 64 + BEYOND
-    with Box(tmp_path, sent, wait=60) as box:
-        with Driver(box) as driver:
-            driver.do("resync")
-            for slot in range(taps):
-                driver.tap(slot, slot + 1, [destination(PLAIN, 5000 + slot)], source=["10.0.0.7"])
-            for slot in range(taps, taps + 5):
-                driver.tap(slot, slot + 1, [destination(PLAIN, 5000 + slot)], source=["10.0.0.8"])
-            driver.commit()
-            counters = forward(box, driver, sent)
-        box.stop()
-    assert box.out("b") == sent
-    check_ledger(counters)
+
+    def task(driver):
+        for slot in range(taps):
+            driver.tap(slot, slot + 1, [destination(PLAIN, 5000 + slot)], source=["10.0.0.7"])
+        for slot in range(taps, taps + 5):
+            driver.tap(slot, slot + 1, [destination(PLAIN, 5000 + slot)], source=["10.0.0.8"])
+
+    counters, box = run(tmp_path, sent, task)
     total = counters["total"]
     assert total["match-overflow"] == BEYOND * each
     assert total["matches"] == total["copies-sent"] == (64 + 5) * each
@@ -126,19 +129,15 @@ def test_a_stuck_delivery_port_and_many_taps_cost_no_frame(tmp_path, copy_buffer
     """Nobody empties the delivery port, a ring: 30 copies of every third frame, for two destinations of every tap."""
     sent = frames(1500)
     each = len(sent) // 3
-    with Box(tmp_path, sent, wait=60, device_d="net_ring2", copy_buffers=copy_buffers) as box:
-        with Driver(box) as driver:
-            driver.do("resync")
-            driver.sa()
-            for slot in range(30):
-                driver.tap(slot, slot + 1, [destination(SEALED, 5000 + slot), destination(PLAIN, 6000 + slot)],
-                           source=["10.0.0.7"])
-            driver.tap(30, 31, [destination(NO_ROUTE)], source=["10.0.0.8"])
-            driver.commit()
-            counters = forward(box, driver, sent)
-        box.stop()
-    assert box.out("b") == sent, "no frame of the wire is lost"
-    check_ledger(counters)
+
+    def task(driver):
+        driver.sa()
+        for slot in range(30):
+            driver.tap(slot, slot + 1, [destination(SEALED, 5000 + slot), destination(PLAIN, 6000 + slot)],
+                       source=["10.0.0.7"])
+        driver.tap(30, 31, [destination(NO_ROUTE)], source=["10.0.0.8"])
+
+    counters, _ = run(tmp_path, sent, task, device_d="net_ring2", copy_buffers=copy_buffers)
     total = counters["total"]
     assert total["matches"] == 61 * each
     assert total["copy-no-route"] == each

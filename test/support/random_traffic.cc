@@ -250,12 +250,18 @@ void RandomTraffic::add_carrier(Packet& packet) {
     }
 }
 
-RandomTraffic::Sample RandomTraffic::frame() {
-    Sample sample;
-    PacketFacts& facts = sample.facts;
+/// Of either family, which is returned.
+lib::Family RandomTraffic::pair_of_addresses(PacketFacts& facts) {
     const lib::Family family = chance(50) ? lib::Family::ipv4 : lib::Family::ipv6;
     facts.source = address(family);
     facts.dest = address(family);
+    return family;
+}
+
+RandomTraffic::Sample RandomTraffic::frame() {
+    Sample sample;
+    PacketFacts& facts = sample.facts;
+    const lib::Family family = pair_of_addresses(facts);
     const std::string source = lib::to_string(facts.source);
     const std::string dest = lib::to_string(facts.dest);
 
@@ -321,9 +327,7 @@ RandomTraffic::Sample RandomTraffic::frame() {
 RandomTraffic::Datagram RandomTraffic::datagram(std::uint16_t id) {
     Datagram datagram;
     PacketFacts& facts = datagram.facts;
-    const lib::Family family = chance(50) ? lib::Family::ipv4 : lib::Family::ipv6;
-    facts.source = address(family);
-    facts.dest = address(family);
+    const lib::Family family = pair_of_addresses(facts);
     const std::string source = lib::to_string(facts.source);
     const std::string dest = lib::to_string(facts.dest);
     auto protocol = static_cast<std::uint8_t>(protocols[below(protocols.size())]);

@@ -42,6 +42,7 @@ class RandomTraffic {
 
   private:
     lib::IpAddress address(lib::Family family);
+    lib::Family pair_of_addresses(PacketFacts& facts);
     void add_carrier(Packet& packet);
     lib::AddressTerm address_term(lib::Family family);
     lib::NumberTerm number_term(const std::vector<std::uint16_t>& pool, std::uint16_t max);
