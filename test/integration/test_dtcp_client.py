@@ -185,6 +185,7 @@ def test_no_answer(accounts, dtcp):
     with Service(accounts, lambda request: None) as service:
         done = dtcp("add", answer_timeout=0.5)
         assert (done.returncode, done.stdout) == (9, b"") and len(service.requests) == 1
+        assert b"never answers a wrong key" in done.stderr
     with Service(accounts, lambda request: b""):
         assert dtcp("add").returncode == 9
     with Service(accounts, lambda request: ok(request)[:-4]) as service:

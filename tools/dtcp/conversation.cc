@@ -329,7 +329,7 @@ void Conversation::expire() {
         const Problem problem{
             Outcome::no_answer,
             not_authentic_ == 0
-                ? "no answer came"
+                ? "no answer came; a server never answers a wrong key, sequence number or control source"
                 : fmt::format("no answer came, but {} datagrams that are not authentic", not_authentic_)};
         if (channel_->is_stream()) {
             lost(problem);
