@@ -1,7 +1,10 @@
 """tools/test: builds the project, runs every test, prints a summary for a person; --sanitizers adds a build.
 
 The tests themselves are Meson's; each leaves a JUnit file, and a test program that dies before it can write one
-counts as a failure. The last line is `tests: N passed, N failed, N skipped`; the exit code is 1 if any failed.
+counts as a failure. A program of UNSTABLE_SUITES that failed runs once more, alone: these drive several processes in
+real time, and a machine that stops one of them for seconds is not a fault of the product. Only what fails twice counts
+as failed; what passed only then is printed as UNSTABLE, with its first failure, to be looked into. The last line is
+`tests: N passed, N failed, N skipped`; the exit code is 1 if any failed.
 """
 
 import argparse
@@ -41,6 +44,7 @@ RUNS = [
          "unit-crypto": "test/unit/crypto/unit-crypto"}),
 ]
 ON_REQUEST = {"asan+ubsan"}  # its build takes longer than all the rest
+UNSTABLE_SUITES = {"integration", "e2e", "bench"}
 
 SANITIZER_ENVIRONMENT = {
     "ASAN_OPTIONS": "abort_on_error=1",
@@ -59,6 +63,14 @@ class Tally:
         self.failed += other.failed
         self.skipped += other.skipped
         self.seconds += other.seconds
+
+
+@dataclasses.dataclass
+class Findings:
+    """What went wrong or was left out, each as (what, text)."""
+    failures: list = dataclasses.field(default_factory=list)
+    unstable: list = dataclasses.field(default_factory=list)
+    skips: list = dataclasses.field(default_factory=list)
 
 
 def build(run):
@@ -81,8 +93,8 @@ def cases(path):
             yield name, "passed", ""
 
 
-def run_suite(run, suite, long_runs, failures, skips):
-    label = run.label
+def run_programs(run, suite, names, long_runs):
+    """Runs the suite, or only `names` of it. Per program: its name, Tally, failures and skips as (what, text)."""
     junit = ROOT / run.folder / "junit" / suite
     shutil.rmtree(junit, ignore_errors=True)
     junit.mkdir(parents=True)
@@ -91,41 +103,56 @@ def run_suite(run, suite, long_runs, failures, skips):
         environment["FLOWTAP_LONG"] = "1"
     log = ROOT / run.folder / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
-    started = time.monotonic()
     # No time limits: a busy machine is slow, not wrong.
-    command = ["meson", "test", "-C", run.folder, "--no-rebuild", "--suite", suite, "--timeout-multiplier", "0",
-               *run.programs]
+    command = ["meson", "test", "-C", run.folder, "--no-rebuild", "--suite", suite, "--timeout-multiplier", "0", *names]
     subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
                    stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, check=False)
-    tally = Tally()
-    tally.seconds = time.monotonic() - started
-    programs = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    for program in programs:
+    for program in [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []:
         name = program["name"].split(" / ")[-1]
-        report = junit / f"{name}.xml"
-        counts = Tally()
-        if report.exists():
-            try:
-                for case, outcome, text in cases(report):
-                    setattr(counts, outcome, getattr(counts, outcome) + 1)
-                    if outcome == "failed":
-                        failures.append((f"{label} {name}: {case}", text))
-                    elif outcome == "skipped":
-                        skips.append((f"{label} {name}: {case}", text))
-            except ElementTree.ParseError as error:
-                print(f"   {report}: {error}")
-        good = program["result"] in ("OK", "EXPECTEDFAIL", "SKIP")
-        if not good and counts.failed == 0:
-            counts.failed += 1
-            failures.append((f"{label} {name}: {program['result']}",
-                             (program.get("stdout") or "")[-6000:] + (program.get("stderr") or "")[-6000:]))
-        elif good and counts.passed + counts.skipped == 0:
-            counts.passed += 1
-        tally.add(counts)
-    return tally
+        yield name, *judge(program, f"{run.label} {name}", junit / f"{name}.xml")
 
 
-def run_lint(failures):
+def judge(program, label, report):
+    """What a program's own report says, and its exit where there is none."""
+    tally, failures, skips = Tally(), [], []
+    if report.exists():
+        try:
+            for case, outcome, text in cases(report):
+                setattr(tally, outcome, getattr(tally, outcome) + 1)
+                if outcome == "failed":
+                    failures.append((f"{label}: {case}", text))
+                elif outcome == "skipped":
+                    skips.append((f"{label}: {case}", text))
+        except ElementTree.ParseError as error:
+            print(f"   {report}: {error}")
+    good = program["result"] in ("OK", "EXPECTEDFAIL", "SKIP")
+    if not good and tally.failed == 0:
+        tally.failed += 1
+        failures.append((f"{label}: {program['result']}",
+                         (program.get("stdout") or "")[-6000:] + (program.get("stderr") or "")[-6000:]))
+    elif good and tally.passed + tally.skipped == 0:
+        tally.passed += 1
+    return tally, failures, skips
+
+
+def run_suite(run, suite, long_runs, findings):
+    total = Tally()
+    started = time.monotonic()
+    for name, tally, failures, skips in list(run_programs(run, suite, run.programs, long_runs)):
+        if failures and suite in UNSTABLE_SUITES:
+            print(f"   {name} failed; once more, alone", flush=True)
+            again = list(run_programs(run, suite, [name], long_runs))
+            if len(again) == 1 and not again[0][2]:
+                findings.unstable += failures
+                _, tally, failures, skips = again[0]
+        findings.failures += failures
+        findings.skips += skips
+        total.add(tally)
+    total.seconds = time.monotonic() - started
+    return total
+
+
+def run_lint(findings):
     """The checks of tools/lint that take seconds."""
     tally = Tally()
     started = time.monotonic()
@@ -136,7 +163,7 @@ def run_lint(failures):
         tally.passed = 1
     else:
         tally.failed = 1
-        failures.append(("tools/lint --quick", done.stdout + done.stderr))
+        findings.failures.append(("tools/lint --quick", done.stdout + done.stderr))
     return tally
 
 
@@ -151,7 +178,7 @@ def main():
 
     if os.geteuid() != 0:
         print("note: not root: the tests that need network namespaces or raw sockets will be counted as skipped")
-    failures, skips, rows, total = [], [], [], Tally()
+    findings, rows, total = Findings(), [], Tally()
     for run in RUNS[:1] if arguments.plain else RUNS:
         if run.label in ON_REQUEST and not arguments.sanitizers:
             continue
@@ -161,17 +188,19 @@ def main():
         build(run)
         for suite in suites:
             print(f"-- running {suite} ({run.purpose})", flush=True)
-            tally = run_suite(run, suite, arguments.long, failures, skips)
+            tally = run_suite(run, suite, arguments.long, findings)
             if tally.passed + tally.failed + tally.skipped:
                 rows.append((run.label, suite, tally))
                 total.add(tally)
     if not arguments.suite:
-        rows.append(("", "lint", run_lint(failures)))
+        rows.append(("", "lint", run_lint(findings)))
         total.add(rows[-1][2])
 
-    for name, text in failures:
+    for name, text in findings.failures:
         print(f"\nFAILED {name}\n{text.strip()}")
-    for name, text in skips:
+    for name, text in findings.unstable:
+        print(f"\nUNSTABLE (passed when run again) {name}\n{text.strip()}")
+    for name, text in findings.skips:
         print(f"\nskipped {name}: {text.strip()}")
     print(f"\n{'build':<12}{'suite':<14}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
     for label, suite, tally in rows:
