@@ -1,11 +1,8 @@
 #include "dataplane/worker.h"
 
-#include "dataplane/match/chained_frames.h"
-
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_pause.h>
-#include <rte_prefetch.h>
 
 #include <array>
 #include <utility>
@@ -24,6 +21,7 @@ constexpr std::uint64_t sample_interval = 64;
 Worker::Worker(Parts parts, Delivery delivery, rte_mempool* fragment_pool,
                const match::FragmentTracker::Options& fragments)
     : parts_(std::move(parts)),
+      reader_(parts_.taps.simd()),
       delivery_(std::move(delivery)),
       fragment_copies_(fragment_pool),
       fragments_(parts_.taps, fragment_copies_, parts_.status.counters, fragments) {}
@@ -65,8 +63,11 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
     const std::uint64_t start = sampled ? rte_rdtsc() : 0;
 
     const Frames frames = std::span(received).first(count);
-    const std::uint64_t bytes = parse(frames);
+    const std::uint64_t bytes = reader_.read(frames, headers_);
     headers_.port = lane.rx->index();
+    if (headers_.uneven != 0) {
+        count_uneven();
+    }
     lib::PortCounters& counters = parts_.status.ports[lane.rx->index()];
     lib::add(counters[lib::PortCounter::rx_packets], count);
     lib::add(counters[lib::PortCounter::rx_bytes], bytes);
@@ -76,6 +77,7 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
     const Mask own = matches_.matched != 0 ? drop_own_output(headers_, 0) : 0;
     const std::size_t held = matches_.matched != 0 ? hold(frames) : 0;
     match::for_each_bit(early, [&](std::size_t i) { rte_pktmbuf_refcnt_update(frames[i], 1); });
+    headers_.headers.close();
     forward(lane, frames, bytes);
     Mask counted = 0;
     if (held != 0) {
@@ -90,23 +92,6 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
         lib::add(parts_.status.sampled_frames, count);
     }
     return count;
-}
-
-/// Returns the bytes of all frames.
-std::uint64_t Worker::parse(Frames frames) {
-    std::uint64_t bytes = 0;
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-        const rte_mbuf* frame = frames[i];
-        views_[i] = match::first_buffer(*frame);
-        rte_prefetch0(views_[i].data);
-        bytes += frame->pkt_len;
-    }
-    match::parse_burst(std::span(views_).first(frames.size()), headers_);
-    if (headers_.uneven != 0) {
-        match::parse_chained(frames, headers_);
-        count_uneven();
-    }
-    return bytes;
 }
 
 void Worker::count_uneven() {

@@ -14,8 +14,8 @@
 #include "dataplane/burst.h"
 #include "dataplane/delivery.h"
 #include "dataplane/fragment_copies.h"
+#include "dataplane/match/burst_reader.h"
 #include "dataplane/match/fragment_tracker.h"
-#include "dataplane/match/frame_parser.h"
 #include "dataplane/match/headers.h"
 #include "dataplane/match/quiescence.h"
 #include "dataplane/match/tap_table.h"
@@ -69,7 +69,6 @@ class Worker {
     using Mask = std::uint64_t;  ///< of frames of a burst
 
     std::uint16_t serve(const WorkerLane& lane);
-    std::uint64_t parse(Frames frames);
     void count_uneven();
     Mask drop_own_output(const match::HeaderBurst& burst, Mask told);
     std::size_t hold(Frames frames);
@@ -81,6 +80,7 @@ class Worker {
     bool deliver_resolved();
 
     Parts parts_;
+    match::BurstReader reader_;
     Delivery delivery_;
     FragmentCopies fragment_copies_;
     match::FragmentTracker fragments_;
@@ -88,7 +88,6 @@ class Worker {
     std::uint64_t now_ = 0;                               ///< TSC at the end of the last poll
     std::array<rte_mbuf*, burst_size> held_frames_{};     ///< matched, and sent on
     std::array<std::uint8_t, burst_size> held_places_{};  ///< their places in the burst
-    std::array<match::Frame, burst_size> views_{};
     match::HeaderBurst headers_{};
     match::ResolvedFragments resolved_{};
     match::Matches matches_{};

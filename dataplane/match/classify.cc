@@ -94,9 +94,9 @@ class Reader {
             alignas(64) std::array<std::uint32_t, max_burst> keys;
             for (std::uint64_t frames = masks_.ipv6; frames != 0; frames &= frames - 1) {
                 const auto frame = static_cast<std::size_t>(std::countr_zero(frames));
-                const Headers& headers = burst_.headers[frame];
-                keys[frame] = key_space_.fold(
-                    ipv6_address(side == Side::source ? headers.source.data() : headers.dest.data()), level);
+                const std::uint8_t* const addresses = burst_.addresses6[frame];
+                keys[frame] =
+                    key_space_.fold(ipv6_address(addresses + (side == Side::source ? 0 : 16)), level);
             }
             look_up({.keys = keys.data(),
                      .count = burst_.count,
