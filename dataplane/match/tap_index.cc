@@ -1,5 +1,7 @@
 #include "dataplane/match/tap_index.h"
 
+#include "dataplane/match/division.h"
+
 #include <algorithm>
 #include <bit>
 #include <cassert>
@@ -142,6 +144,16 @@ bool TapIndex::insert(Entry& entry) noexcept {
     entry.previous = nullptr;
     if (Cell* const cell = find(entry.hash); cell != nullptr) {
         Entry* const head = entry_in(cell->load(std::memory_order_relaxed));
+        if (is_division(*head)) {
+            Entry* const second = head->next.load(std::memory_order_relaxed);
+            entry.next.store(second, std::memory_order_relaxed);
+            entry.previous = head;
+            if (second != nullptr) {
+                second->previous = &entry;
+            }
+            head->next.store(&entry, std::memory_order_release);
+            return true;
+        }
         entry.next.store(head, std::memory_order_relaxed);
         head->previous = &entry;
         cell->store(cell_of(entry), std::memory_order_release);
@@ -185,11 +197,15 @@ void TapIndex::unlink(Entry& entry) noexcept {
     adapt();
 }
 
-std::size_t TapIndex::crowd(std::uint32_t hash, std::size_t limit) const noexcept {
+Entry* TapIndex::head(std::uint32_t hash) const noexcept {
     const Cell* const cell = find(hash);
+    return cell == nullptr ? nullptr : entry_in(cell->load(std::memory_order_relaxed));
+}
+
+std::size_t TapIndex::crowd(std::uint32_t hash, std::size_t limit) const noexcept {
     std::size_t count = 0;
-    for (const Entry* entry = cell == nullptr ? nullptr : entry_in(cell->load(std::memory_order_relaxed));
-         entry != nullptr && count < limit; entry = entry->next.load(std::memory_order_relaxed)) {
+    for (const Entry* entry = head(hash); entry != nullptr && count < limit;
+         entry = entry->next.load(std::memory_order_relaxed)) {
         ++count;
     }
     return count;

@@ -65,6 +65,13 @@ class TapIndex {
         std::uint32_t mask = 0;  ///< for bucket_of
 
         const Bucket& bucket(std::uint32_t hash) const { return buckets[bucket_of(hash, filter.size, mask)]; }
+        /// What the prefilter says of one key.
+        bool may_hold(std::uint32_t hash) const {
+            const std::uint16_t tag = tag_of(hash);
+            const std::uint32_t* const word =
+                filter.words + 2 * std::size_t{bucket_of(hash, filter.size, mask)} + (tag & 1);
+            return (filter_bits(tag) & ~__atomic_load_n(word, __ATOMIC_RELAXED)) == 0;
+        }
     };
 
     /// Room for `keys` keys at full speed, for more at less. Throws std::bad_alloc.
@@ -73,10 +80,12 @@ class TapIndex {
     TapIndex(const TapIndex&) = delete;
     TapIndex& operator=(const TapIndex&) = delete;
 
-    /// entry.hash is set. False: no memory, nothing changed.
+    /// entry.hash is set. A Division stays the first of its list. False: no memory, nothing changed.
     bool insert(Entry& entry) noexcept;
     /// The entry is in the index. Readers may still see it.
     void unlink(Entry& entry) noexcept;
+    /// The first entry under the key, or null.
+    Entry* head(std::uint32_t hash) const noexcept;
     /// Entries under the key, counted up to the limit.
     std::size_t crowd(std::uint32_t hash, std::size_t limit) const noexcept;
 
