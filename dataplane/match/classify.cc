@@ -140,6 +140,7 @@ class Reader {
 
   private:
     struct Hit {
+        const Bucket* bucket;
         std::uint32_t hash;
         std::uint32_t frame;
     };
@@ -154,15 +155,15 @@ class Reader {
         std::uint64_t hits = probe_(index_.filter, probe, hashes.data()) & frames;
         for (; hits != 0; hits &= hits - 1) {
             const auto frame = static_cast<std::uint32_t>(std::countr_zero(hits));
-            prefetch(&index_.bucket(hashes[frame]));
-            hits_[hit_count_++] = {hashes[frame], frame};
+            const Bucket* const bucket = &index_.bucket(hashes[frame]);
+            prefetch(bucket);
+            hits_[hit_count_++] = {bucket, hashes[frame], frame};
         }
     }
 
     /// Calls visit(head) for the lists that may be the hash's.
     template <typename Visit>
-    void each_list(std::uint32_t hash, Visit visit) const {
-        const Bucket& bucket = index_.bucket(hash);
+    static void each_list(const Bucket& bucket, std::uint32_t hash, Visit visit) {
         const std::uint16_t tag = tag_of(hash);
         const auto scan_cells = [&](const auto& cells) {
             for (const Cell& cell : cells) {
@@ -180,7 +181,7 @@ class Reader {
     }
 
     void scan(const Hit& hit) {
-        each_list(hit.hash, [&](const Entry* head) {
+        each_list(*hit.bucket, hit.hash, [&](const Entry* head) {
             if (list_count_ == lists_.size()) {
                 walk_all();
             }
@@ -195,7 +196,7 @@ class Reader {
                 continue;
             }
             const Entry* first = list.head;
-            if (is_division(*first)) {
+            if (is_division(*first)) [[unlikely]] {
                 walk_parts(division_of(*first), list.hash, list.frame);
                 first = first->next.load(std::memory_order_acquire);
             }
@@ -205,7 +206,8 @@ class Reader {
     }
 
     /// The parts of a divided key that the frame belongs to.
-    void walk_parts(const Division& division, std::uint32_t key_hash, std::uint32_t frame) {
+    /// Apart, so that it does not take registers from what follows the common key.
+    [[gnu::noinline]] void walk_parts(const Division& division, std::uint32_t key_hash, std::uint32_t frame) {
         const Headers& headers = burst_.headers[frame];
         unsigned kinds = division.kinds.load(std::memory_order_relaxed);
         if constexpr (Question::of_fragments) {
@@ -221,7 +223,7 @@ class Reader {
             if (!index_.may_hold(hash)) {
                 continue;
             }
-            each_list(hash, [&](const Entry* head) {
+            each_list(index_.bucket(hash), hash, [&](const Entry* head) {
                 if (head->hash == hash) {
                     walk(head, frame);
                 }
@@ -229,7 +231,7 @@ class Reader {
         }
     }
 
-    void walk(const Entry* entry, std::uint32_t frame) {
+    [[gnu::noinline]] void walk(const Entry* entry, std::uint32_t frame) {
         for (; entry != nullptr; entry = entry->next.load(std::memory_order_acquire)) {
             const TapRecord& record = record_of(*entry);
             if (question_(record, frame)) {
@@ -248,7 +250,7 @@ class Reader {
         }
     }
 
-    void report(const Entry& entry, const TapRecord& record, std::uint32_t frame) {
+    [[gnu::always_inline]] void report(const Entry& entry, const TapRecord& record, std::uint32_t frame) {
         const std::uint64_t bit = std::uint64_t{1} << frame;
         if constexpr (!Question::lists) {
             found_ |= bit;
@@ -271,8 +273,8 @@ class Reader {
     }
 
     // One frame may lead to a tap by several of its keys. A slot has one tap in a generation.
-    bool found_before(const Entry& entry, const TapRecord& record, const FrameMatches& found,
-                      std::uint32_t frame) const {
+    [[gnu::noinline]] bool found_before(const Entry& entry, const TapRecord& record,
+                                        const FrameMatches& found, std::uint32_t frame) const {
         const auto is_same = [&](const Match& match) { return match.slot == record.slot; };
         if (std::ranges::any_of(found, is_same)) {
             return true;

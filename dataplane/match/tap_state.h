@@ -7,6 +7,7 @@
 #include "dataplane/match/key_space.h"
 #include "dataplane/match/memory.h"
 #include "dataplane/match/prefilter.h"
+#include "dataplane/match/slot_array.h"
 #include "dataplane/match/tap_cover.h"
 #include "dataplane/match/tap_index.h"
 #include "dataplane/match/tap_record.h"
@@ -68,7 +69,7 @@ struct TapTable::State {
     Memory memory;
     TapIndex index;
     Quiescence& quiescence;
-    std::pmr::vector<TapRecord*> slots;  ///< the newest tap of each slot
+    SlotArray slots;
     std::array<std::uint32_t, groups * max_levels> level_counts{};
     std::uint64_t unkeyed_count = 0;  ///< entries in lists, those of interfaces too
     std::uint32_t taps = 0;

@@ -46,16 +46,14 @@ TapTable::State::State(Quiescence& quiescence_, const Options& options)
       // A tap whose range straddles two blocks has two keys.
       index(memory, std::uint64_t{options.max_taps} * 2),
       quiescence(quiescence_),
-      slots(options.max_taps, nullptr, options.memory) {}
+      slots(memory, options.max_taps) {}
 
 TapTable::State::~State() {
     rollback();
-    for (TapRecord* const record : slots) {
-        if (record != nullptr) {
-            unlink(*record);
-            retire(*record);
-        }
-    }
+    slots.for_each([this](TapRecord& record) {
+        unlink(record);
+        retire(record);
+    });
     for (const Round& round : {open, sealed}) {
         for (TapRecord* record = round.to_unlink; record != nullptr;) {
             TapRecord& tap = *std::exchange(record, record->writer.next_removed);
@@ -356,15 +354,14 @@ void TapTable::State::rollback() noexcept {
          record = record->writer.next_removed) {
         for_each_record(*record,
                         [](TapRecord& each) { each.removed.store(never, std::memory_order_relaxed); });
-        slots[static_cast<std::size_t>(record->slot)] = record;
+        (void)slots.set(static_cast<std::size_t>(record->slot), *record);  // a tap is there: it succeeds
     }
     TapRecord* next = std::exchange(added, nullptr);
     while (next != nullptr) {
         TapRecord& record = *std::exchange(next, next->writer.next_added);
         for_each_record(record, [](TapRecord& each) { each.added.store(never, std::memory_order_relaxed); });
-        TapRecord*& in_slot = slots[static_cast<std::size_t>(record.slot)];
-        if (in_slot == &record) {
-            in_slot = nullptr;
+        if (const auto place = static_cast<std::size_t>(record.slot); slots.at(place) == &record) {
+            slots.clear(place);
         }
         unlink(record);
         retire(record);
@@ -416,7 +413,7 @@ std::expected<void, StageError> TapTable::stage_add(lib::TapSlot slot, lib::TapI
     if (place >= state.slots.size()) {
         return std::unexpected(StageError::slot_out_of_range);
     }
-    TapRecord*& in_slot = state.slots[place];
+    const TapRecord* const in_slot = state.slots.at(place);
     if (in_slot != nullptr && in_slot->removed.load(std::memory_order_relaxed) == never) {
         return std::unexpected(StageError::slot_in_use);
     }
@@ -433,11 +430,15 @@ std::expected<void, StageError> TapTable::stage_add(lib::TapSlot slot, lib::TapI
         return std::unexpected(built.error());
     }
     TapRecord& record = **built;
+    if (!state.slots.set(place, record)) {
+        state.unlink(record);
+        state.retire(record);
+        return std::unexpected(StageError::no_memory);
+    }
     for_each_record(record, [&](TapRecord& each) {
         each.added.store(state.next_generation(), std::memory_order_relaxed);
     });
     record.writer.next_added = std::exchange(state.added, &record);
-    in_slot = &record;
     return {};
 }
 
@@ -447,7 +448,7 @@ std::expected<void, StageError> TapTable::stage_remove(lib::TapSlot slot, lib::T
     if (place >= state.slots.size()) {
         return std::unexpected(StageError::slot_out_of_range);
     }
-    TapRecord* const record = state.slots[place];
+    TapRecord* const record = state.slots.at(place);
     if (record == nullptr || record->writer.id != id ||
         record->removed.load(std::memory_order_relaxed) != never) {
         return std::unexpected(StageError::unknown_slot);
@@ -468,9 +469,8 @@ Period TapTable::commit() noexcept {
     TapRecord* next = std::exchange(state.removed, nullptr);
     while (next != nullptr) {
         TapRecord& record = *std::exchange(next, next->writer.next_removed);
-        TapRecord*& in_slot = state.slots[static_cast<std::size_t>(record.slot)];
-        if (in_slot == &record) {
-            in_slot = nullptr;
+        if (const auto place = static_cast<std::size_t>(record.slot); state.slots.at(place) == &record) {
+            state.slots.clear(place);
         }
         record.writer.next_removed = std::exchange(state.open.to_unlink, &record);
         ++state.waiting;
@@ -499,7 +499,7 @@ bool TapTable::reclaim(std::size_t budget) noexcept {
 TapTable::Usage TapTable::usage() const noexcept {
     return {.taps = state_->taps,
             .keys = state_->index.keys() + state_->unkeyed_count,
-            .bytes = state_->memory.bytes() + state_->slots.size() * sizeof(TapRecord*),
+            .bytes = state_->memory.bytes(),
             .waiting = state_->waiting,
             .asking = state_->published.ask_first_fragment.load(std::memory_order_relaxed)};
 }
