@@ -205,6 +205,7 @@ struct Tables {
     OwnFlows own_flows;
     DropPolicies policies;
     OverBoard over;
+    StopSwitch stops;
     crypto::Implementation sealing;
     SaTable sas;
 
@@ -273,6 +274,7 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                           .lanes = std::move(lanes),
                           .taps = tables.taps,
                           .own_flows = tables.own_flows,
+                          .stops = tables.stops,
                           .quiescence = tables.quiescence,
                           .reader = static_cast<std::uint32_t>(i),
                           .status = status},
@@ -354,12 +356,13 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
                      .sas = tables.sas,
                      .status = *region,
                      .policies = tables.policies,
-                     .over = tables.over});
+                     .over = tables.over,
+                     .stops = tables.stops});
     auto server = listen(config, *region);
     if (!server) {
         return std::unexpected(server.error());
     }
-    ControlLink link(std::move(*server), *region, tasking, config);
+    ControlLink link(std::move(*server), *region, tasking, tables.stops, config);
     for (const auto& port : *ports) {
         if (auto started = port ? port->start() : Result<void>{}; !started) {
             return started;
