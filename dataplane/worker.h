@@ -14,6 +14,7 @@
 #include "dataplane/burst.h"
 #include "dataplane/delivery.h"
 #include "dataplane/fragment_copies.h"
+#include "dataplane/held_frames.h"
 #include "dataplane/match/fragment_tracker.h"
 #include "dataplane/match/frame_parser.h"
 #include "dataplane/match/headers.h"
@@ -72,10 +73,9 @@ class Worker {
     std::uint64_t parse(Frames frames);
     void count_uneven();
     Mask drop_own_output(const match::HeaderBurst& burst, Mask told);
-    std::size_t hold(Frames frames);
+    void hold(Frames frames);
     void forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes);
-    Mask deliver(const match::HeaderBurst& burst, std::span<rte_mbuf* const> frames,
-                 std::span<const std::uint8_t> places, Mask counted);
+    Mask deliver(const match::HeaderBurst& burst, Mask counted);
     void keep_early(Frames frames, Mask early, Mask own, Mask counted);
     void tend_fragments();
     bool deliver_resolved();
@@ -85,9 +85,8 @@ class Worker {
     FragmentCopies fragment_copies_;
     match::FragmentTracker fragments_;
     std::uint64_t polls_ = 0;
-    std::uint64_t now_ = 0;                               ///< TSC at the end of the last poll
-    std::array<rte_mbuf*, burst_size> held_frames_{};     ///< matched, and sent on
-    std::array<std::uint8_t, burst_size> held_places_{};  ///< their places in the burst
+    std::uint64_t now_ = 0;  ///< TSC at the end of the last poll
+    HeldFrames held_;        ///< matched, and sent on
     std::array<match::Frame, burst_size> views_{};
     match::HeaderBurst headers_{};
     match::ResolvedFragments resolved_{};
