@@ -27,6 +27,9 @@ Worker::Worker(Parts parts, Delivery delivery, rte_mempool* fragment_pool,
     : parts_(std::move(parts)),
       delivery_(std::move(delivery)),
       fragment_copies_(fragment_pool),
+      inner_(parts_.inner.any() ? std::make_unique<InnerStage>(parts_.inner, parts_.taps, parts_.own_flows,
+                                                               parts_.status.counters)
+                                : nullptr),
       fragments_(parts_.taps, fragment_copies_, parts_.status.counters, fragments) {}
 
 void Worker::run() {
@@ -74,6 +77,9 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
 
     const Mask early = headers_.fragments != 0 ? fragments_.complete(headers_, now_) : 0;
     parts_.taps.classify(headers_, matches_);
+    if (inner_) [[unlikely]] {
+        inner_->add_matches(frames, headers_, matches_);
+    }
     const Mask own = matches_.matched != 0 ? drop_own_output(headers_, 0) : 0;
     if (matches_.matched != 0) {
         hold(frames);

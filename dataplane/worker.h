@@ -15,6 +15,7 @@
 #include "dataplane/delivery.h"
 #include "dataplane/fragment_copies.h"
 #include "dataplane/held_frames.h"
+#include "dataplane/inner_stage.h"
 #include "dataplane/match/fragment_tracker.h"
 #include "dataplane/match/frame_parser.h"
 #include "dataplane/match/headers.h"
@@ -29,6 +30,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -56,6 +58,7 @@ class Worker {
         match::Quiescence& quiescence;
         std::uint32_t reader = 0;  ///< its id there
         lib::WorkerStatus& status;
+        match::InnerTunnels inner;
     };
 
     /// `fragment_pool` as of FragmentCopies.
@@ -83,6 +86,7 @@ class Worker {
     Parts parts_;
     Delivery delivery_;
     FragmentCopies fragment_copies_;
+    std::unique_ptr<InnerStage> inner_;  ///< null: no tunnel is looked into
     match::FragmentTracker fragments_;
     std::uint64_t polls_ = 0;
     std::uint64_t now_ = 0;  ///< TSC at the end of the last poll

@@ -340,6 +340,16 @@ Headers parse_frame(const Frame& frame) noexcept {
     return headers;
 }
 
+Headers parse_packet(const Frame& packet, lib::Family family) noexcept {
+    Headers headers{};
+    if (family == lib::Family::ipv4) {
+        parse_ipv4(packet, 0, 0, headers);
+    } else {
+        parse_ipv6(packet, 0, 0, headers);
+    }
+    return headers;
+}
+
 void parse_burst(std::span<const Frame> frames, HeaderBurst& burst) noexcept {
     const std::size_t count = std::min(frames.size(), max_burst);
     std::uint64_t others = 0;
