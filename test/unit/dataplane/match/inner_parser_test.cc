@@ -212,6 +212,15 @@ TEST_CASE("GTP-U that is not looked into says why", "[inner]") {
     CHECK(inner_of(frame).verdict == InnerVerdict::malformed);
     frame[ethernet + 20 + 8 + 3] = static_cast<std::uint8_t>(frame[ethernet + 20 + 8 + 3] - 2);
     CHECK(inner_of(frame).verdict == InnerVerdict::truncated);
+    // A length that ends anywhere before, in the optional fields and extension headers too: what is behind it
+    // is not there, whatever stands there.
+    const Bytes rest{0, 0, 0, 0x85, 1, 0x10, 0x05, 0};
+    Bytes extended = in_gtp(four, 0x34, rest);
+    for (std::uint8_t length = 0; length < rest.size() + four.size(); ++length) {
+        CAPTURE(int{length});
+        extended[ethernet + 20 + 8 + 3] = length;
+        CHECK(inner_of(extended).verdict == InnerVerdict::truncated);
+    }
 }
 
 TEST_CASE("VXLAN: the frame inside, with what it has of tags and labels", "[inner]") {
@@ -334,6 +343,12 @@ TEST_CASE("bytes behind what the lengths say belong to nobody", "[inner]") {
     Bytes udp = in_gtp(without_ethernet(inner_ipv4()));
     udp[ethernet + 20 + 5] = static_cast<std::uint8_t>(udp[ethernet + 20 + 5] - 1);
     CHECK(inner_of(udp).verdict == InnerVerdict::malformed);
+    Bytes vxlan = in_vxlan(inner_ipv4().frame());
+    for (std::uint8_t length = 8; length < vxlan.size() - ethernet - 40; ++length) {
+        CAPTURE(int{length});
+        vxlan[ethernet + 40 + 5] = length;
+        CHECK(inner_of(vxlan).verdict == InnerVerdict::truncated);
+    }
     udp[ethernet + 20 + 5] = 7;
     CHECK(inner_of(udp).verdict == InnerVerdict::malformed);
 }
