@@ -234,6 +234,15 @@ Result<crypto::Engine> create_engine() {
     return std::move(*engine);
 }
 
+match::InnerTunnels inner_tunnels(const lib::DataplaneConfig& config) {
+    const auto has = [&](lib::InnerTunnel tunnel) {
+        return std::ranges::count(config.inner_match, tunnel) != 0;
+    };
+    return {.gre = has(lib::InnerTunnel::gre),
+            .gtp_u = has(lib::InnerTunnel::gtp_u),
+            .vxlan = has(lib::InnerTunnel::vxlan)};
+}
+
 Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& config, const Ports& ports,
                                                             const QueuePlan& queues,
                                                             std::span<const Pools> pools, Tables& tables,
@@ -277,7 +286,8 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                           .stops = tables.stops,
                           .quiescence = tables.quiescence,
                           .reader = static_cast<std::uint32_t>(i),
-                          .status = status},
+                          .status = status,
+                          .inner = inner_tunnels(config.dataplane)},
             std::move(delivery), pools[i].fragments.get(),
             match::FragmentTracker::Options{
                 .clock_rate = rte_get_tsc_hz(), .seed = random_seed(), .memory = &tables.memory}));

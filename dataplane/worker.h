@@ -15,6 +15,8 @@
 #include "dataplane/burst.h"
 #include "dataplane/delivery.h"
 #include "dataplane/fragment_copies.h"
+#include "dataplane/held_frames.h"
+#include "dataplane/inner_stage.h"
 #include "dataplane/judge.h"
 #include "dataplane/match/burst_reader.h"
 #include "dataplane/match/fragment_tracker.h"
@@ -31,6 +33,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -59,6 +62,7 @@ class Worker {
         match::Quiescence& quiescence;
         std::uint32_t reader = 0;  ///< its id there
         lib::WorkerStatus& status;
+        match::InnerTunnels inner;
     };
 
     /// `fragment_pool` as of FragmentCopies.
@@ -76,11 +80,10 @@ class Worker {
     void count_uneven();
     Mask drop_own_output(const match::HeaderBurst& burst, Mask told);
     Judgement judge_burst(lib::PortCounters& counters);
-    std::size_t hold(Frames frames);
+    void hold(Frames frames);
     void forward_others(const WorkerLane& lane, Frames frames, Mask stopped);
     void forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes);
-    Mask deliver(const match::HeaderBurst& burst, std::span<rte_mbuf* const> frames,
-                 std::span<const std::uint8_t> places, Mask counted);
+    Mask deliver(const match::HeaderBurst& burst, Mask counted);
     void keep_early(Frames frames, Mask early, Mask own, Mask counted);
     void tend_fragments();
     bool deliver_resolved();
@@ -89,11 +92,11 @@ class Worker {
     match::BurstReader reader_;
     Delivery delivery_;
     FragmentCopies fragment_copies_;
+    std::unique_ptr<InnerStage> inner_;  ///< null: no tunnel is looked into
     match::FragmentTracker fragments_;
     std::uint64_t polls_ = 0;
-    std::uint64_t now_ = 0;                               ///< TSC at the end of the last poll
-    std::array<rte_mbuf*, burst_size> held_frames_{};     ///< matched, and sent on
-    std::array<std::uint8_t, burst_size> held_places_{};  ///< their places in the burst
+    std::uint64_t now_ = 0;  ///< TSC at the end of the last poll
+    HeldFrames held_;        ///< matched, and sent on
     match::HeaderBurst headers_{};
     match::ResolvedFragments resolved_{};
     match::Matches matches_{};

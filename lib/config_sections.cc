@@ -73,7 +73,13 @@ ConfigSection dataplane_section() {
          optional_key("queue-size", &S::queue_size, power_of_two(64, 32'768),
                       "descriptors of a port's queue"),
          optional_key("wait-for-control", &S::wait_for_control, seconds(0, 3600),
-                      "how long the first frame waits for the taps to be restored")});
+                      "how long the first frame waits for the taps to be restored"),
+         optional_key("inner-match", &S::inner_match,
+                      list_of(choice<InnerTunnel>({{"gre", InnerTunnel::gre},
+                                                   {"gtp-u", InnerTunnel::gtp_u},
+                                                   {"vxlan", InnerTunnel::vxlan}}),
+                              0, 3),
+                      "tunnels whose packets taps match by their inner addresses and ports, too")});
 }
 
 ConfigSection port_section() {
