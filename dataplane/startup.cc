@@ -11,6 +11,7 @@
 #include "dataplane/large_pages.h"
 #include "dataplane/manager.h"
 #include "dataplane/mempool.h"
+#include "dataplane/mirrored_wires.h"
 #include "dataplane/port.h"
 #include "dataplane/privileges.h"
 #include "dataplane/queue_plan.h"
@@ -378,14 +379,22 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
             return started;
         }
     }
-    if (auto dropped = drop_capabilities(); !dropped) {
+    auto mirrored = MirroredWires::create(config, *ports);
+    if (!mirrored) {
+        return std::unexpected(mirrored.error());
+    }
+    const std::optional<cap_value_t> kept =
+        mirrored->need_net_admin() ? std::optional{CAP_NET_ADMIN} : std::nullopt;
+    if (auto dropped = drop_capabilities(kept); !dropped) {
         return dropped;
     }
     for (std::size_t i = 0; i < workers->size(); ++i) {
         rte_eal_remote_launch(run_worker, (*workers)[i].get(), static_cast<unsigned>(i + 1));
     }
-    spdlog::info("{} workers, tap lookup by {}, sealing by {}; no capability is kept", worker_count,
-                 match::to_string(simd), crypto::to_string(tables.sealing));
+    spdlog::info("{} workers, tap lookup by {}, sealing by {}; {}", worker_count, match::to_string(simd),
+                 crypto::to_string(tables.sealing),
+                 kept ? "the manager keeps CAP_NET_ADMIN, for mirror-link-loss, and no other is kept"
+                      : "no capability is kept");
     Manager manager({.config = config,
                      .ports = *ports,
                      .status = region->status(),
@@ -393,6 +402,7 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
                      .tasking = tasking,
                      .taps = tables.taps,
                      .sas = tables.sas,
+                     .mirrored = *mirrored,
                      .orders = orders,
                      .stop_signals = stop_signals->get()});
     manager.run();

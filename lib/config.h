@@ -59,6 +59,7 @@ struct WireConfig {
     std::string name;
     std::uint16_t a = 0;  ///< index in ports
     std::uint16_t b = 0;
+    bool mirror_link_loss = false;  ///< one side's link is taken down while the other side has lost its own
 };
 
 struct DeliveryConfig {

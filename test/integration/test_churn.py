@@ -1,18 +1,16 @@
 """Taps come and go by the thousand while frames cross: none is lost or overtaken, and each tap's copies are those of an
 unbroken run of its frames that begins and ends between the order and its acknowledgement."""
 
-import ctypes
 import os
-import secrets
 import select
 import socket
 import struct
-import subprocess
 import threading
 
 import pytest
 from daemons import until
-from dataplane import Box, Driver, destination
+from dataplane import TAPS_FIRST, Box, Driver, destination
+from wires import Wires
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
@@ -22,7 +20,6 @@ FRAMES = 300        # each way, between two commits
 WINDOW = 384        # frames under way at most, each way: no queue on the way can overflow, however slow the machine
 PEER = "192.0.2.1"
 FIRST_PORT = 10_000
-SOL_PACKET, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE = 263, 23, 33
 
 OUT, BACK = 0, 1    # from port a to port b, and the other way
 
@@ -50,47 +47,6 @@ def head(tap, way):
     return macs + b"\x08\x00" + ip + struct.pack("!HHHH", 5, 9, 32, 0)
 
 
-class Wires:
-    """A network namespace with a link into each port of the wire; sockets at their far ends."""
-
-    def __init__(self):
-        self.name = f"ft-churn-{secrets.token_hex(3)}"
-        self.prefix = ["nsenter", f"--net=/run/netns/{self.name}", "--"]
-        subprocess.run(["ip", "netns", "add", self.name], check=True)
-        self.sockets = []
-        for end in "ab":
-            subprocess.run(["ip", "-n", self.name, "link", "add", f"wire-{end}", "type", "veth", "peer", "name",
-                            f"feed-{end}"], check=True)
-            for interface in (f"wire-{end}", f"feed-{end}"):
-                subprocess.run([*self.prefix, "sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=1"], check=True)
-                subprocess.run(["ip", "-n", self.name, "link", "set", interface, "up"], check=True)
-        # A namespace is the thread's that has entered it, and a socket stays in the one that it was made in.
-        maker = threading.Thread(target=self._open)
-        maker.start()
-        maker.join()
-
-    def _open(self):
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open(f"/run/netns/{self.name}", "rb") as namespace:
-            if libc.setns(namespace.fileno(), 0) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
-        for end in "ab":
-            made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-            made.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
-            made.bind((f"feed-{end}", 0))
-            made.setblocking(False)
-            self.sockets.append(made)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for each in self.sockets:
-            each.close()
-        subprocess.run(["ip", "netns", "delete", self.name], check=True)
-
-
 class Traffic:
     """Frames with serial numbers in both directions, of the hosts of `taps` by turns."""
 
@@ -112,13 +68,13 @@ class Traffic:
             frame = head(tap, way) + struct.pack("!Q", serial) + bytes(16)
             self.frames[way].append(frame)
             self.targets[way].append(tap)
-            self.wires.sockets[way].send(frame)
+            self.wires.ends[way].send(frame)
             self.sent[way] = serial + 1
 
     def _receive(self, way):
         while True:
             try:
-                frame = self.wires.sockets[1 - way].recv(2048)
+                frame = self.wires.ends[1 - way].recv(2048)
             except BlockingIOError:
                 return
             serial = self.received[way]
@@ -132,7 +88,7 @@ class Traffic:
                 for way in (OUT, BACK):
                     if self.sent[way] - self.received[way] <= WINDOW - 16:
                         self._send(way)
-                select.select(self.wires.sockets, [], [], 0.001)
+                select.select(self.wires.ends, [], [], 0.001)
                 for way in (OUT, BACK):
                     self._receive(way)
             # What is still under way.
@@ -224,8 +180,8 @@ def check_tap(tap, way, span, own, got):
 
 
 def test_ten_thousand_taps_come_and_go_between_frames(tmp_path):
-    with Wires() as wires, \
-         Box(tmp_path, wait=60, device_a="net_af_packet0,iface=wire-a", device_b="net_af_packet1,iface=wire-b",
+    with Wires("ab") as wires, \
+         Box(tmp_path, wait=TAPS_FIRST, device_a="net_af_packet0,iface=wire-a", device_b="net_af_packet1,iface=wire-b",
              prefix=wires.prefix) as box:
         with Driver(box) as driver:
             driver.do("resync")

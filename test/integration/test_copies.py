@@ -5,7 +5,8 @@ import random
 
 import pytest
 from daemons import until
-from dataplane import KEY, LOCAL, NEXT_HOP, REMOTE, SPI, Box, Driver, destination, huge_pages_free, read_frames
+from dataplane import (KEY, LOCAL, NEXT_HOP, REMOTE, SPI, TAPS_FIRST, Box, Driver, destination, huge_pages_free,
+                       read_frames)
 from scapy.all import (ESP, Dot1AD, Dot1Q, Ether, ICMP, IP, IPOption_Router_Alert, IPv6, IPv6ExtHdrDestOpt, Raw, SCTP, TCP,
                        UDP, SecurityAssociation, defragment, fragment)
 from scapy.contrib.mpls import MPLS
@@ -91,7 +92,7 @@ def body_of(inner, wanted):
 
 def run(folder, frames, steps, copies, **options):
     """Sends the frames through a box whose control took the steps first; returns (copies, counters)."""
-    with Box(folder, frames, wait=60, **options) as box:
+    with Box(folder, frames, wait=TAPS_FIRST, **options) as box:
         with Driver(box) as driver:
             driver.do("resync")
             steps(driver)
@@ -348,7 +349,7 @@ def test_copies_that_cannot_leave_are_counted_by_cause(tmp_path):
 
 def test_a_lease_that_runs_out_stops_sealing_and_says_so_before(tmp_path):
     packets = [ether(IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(9))) for _ in range(100)]
-    with Box(tmp_path, packets, wait=60) as box, Driver(box) as driver:
+    with Box(tmp_path, packets, wait=TAPS_FIRST) as box, Driver(box) as driver:
         driver.do("resync")
         driver.sa(first=1, count=40)
         driver.tap(0, 1, [destination(SEALED)])
@@ -370,7 +371,7 @@ def test_a_lease_that_runs_out_stops_sealing_and_says_so_before(tmp_path):
 def test_a_stuck_delivery_port_costs_no_frame(tmp_path, copy_buffers, cause):
     """The delivery port is a ring that nobody empties: the pool, or the queue, is used up after some copies."""
     packets = [ether(IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(500))) for _ in range(5000)]
-    with Box(tmp_path, packets, wait=60, device_d="net_ring2", copy_buffers=copy_buffers) as box:
+    with Box(tmp_path, packets, wait=TAPS_FIRST, device_d="net_ring2", copy_buffers=copy_buffers) as box:
         with Driver(box) as driver:
             driver.do("resync")
             driver.sa()
@@ -421,7 +422,7 @@ def test_long_copies_of_one_burst_need_several_flushes(tmp_path):
 
 def test_control_may_be_killed_and_come_back(tmp_path):
     frame = ether(IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(18)))
-    box = Box(tmp_path, [frame] * 64, wait=60, device_b="net_null1,no-rx=1", device_d="net_null2,no-rx=1",
+    box = Box(tmp_path, [frame] * 64, wait=TAPS_FIRST, device_b="net_null1,no-rx=1", device_d="net_null2,no-rx=1",
               device_a=f"net_pcap0,rx_pcap={tmp_path}/a-in.pcap,infinite_rx=1")
 
     def settle(driver):
@@ -459,7 +460,7 @@ def test_control_may_be_killed_and_come_back(tmp_path):
 @pytest.mark.dtcp("5.all-or-nothing")
 def test_a_refused_batch_changes_nothing(tmp_path):
     packets = traffic()
-    with Box(tmp_path, [frame for frame, _ in packets], wait=60) as box, Driver(box) as driver:
+    with Box(tmp_path, [frame for frame, _ in packets], wait=TAPS_FIRST) as box, Driver(box) as driver:
         driver.sa()
         driver.tap(0, 1, [destination(SEALED)], source=["10.0.0.7"])
         driver.tap(0, 2, [destination(SEALED)])                              # the slot is taken

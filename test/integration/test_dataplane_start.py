@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from daemons import PROGRAMS, Daemon, until
-from dataplane import Box, Driver, destination
+from dataplane import TAPS_FIRST, Box, Driver, destination
 from scapy.all import IP, UDP, Ether, Raw
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces, dropped users")
@@ -133,7 +133,7 @@ def test_no_thread_keeps_a_capability(tmp_path):
 
 
 def test_no_log_line_names_a_target(tmp_path):
-    with Box(tmp_path, [FRAME] * 5, wait=60) as box:
+    with Box(tmp_path, [FRAME] * 5, wait=TAPS_FIRST) as box:
         with Driver(box) as driver:
             driver.do("resync")
             driver.sa()

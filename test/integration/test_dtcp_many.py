@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from daemons import PROGRAMS, ROOT, until
+from daemons import PATIENCE, PROGRAMS, ROOT, until
 from dtcp_service import KEY, TIME, Client, Request, Service, message, ok
 from gatelab import HOST, Gate, free_port, run
 
@@ -177,7 +177,7 @@ class Typed:
 
     def end(self):
         self.process.stdin.close()
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
     def __enter__(self):
         return self
@@ -230,7 +230,7 @@ def test_watch_prints_notifications_until_a_signal(accounts, dtcp):
                 told = [told[0]["code"], told[1]["notification"]["code"], told[2]["notification"]["fields"]["criteria_id"]]
             assert told == expected
             watching.process.send_signal(signal.SIGTERM)
-            assert watching.process.wait(60) == 0
+            assert watching.process.wait(PATIENCE) == 0
 
 
 def test_a_watch_ends_with_its_time_or_with_the_session(accounts, dtcp):
@@ -403,9 +403,14 @@ def test_what_is_not_authentic_is_ignored_over_udp(udp):
                 added(request)[:-4], b"", added(request)]
     with UdpService(answer) as service:
         assert udp("add", service.port).stdout == b"added: criteria-id 1001\n"
-    with UdpService(lambda request: answer(request)[:3]) as service:
-        done = udp("add", service.port, "--answer-timeout", "0.5")
-    assert done.returncode == 9 and b"2 datagrams that are not authentic" in done.stderr
+    # They come within half a second; where they did not, there is more time the next time.
+    for patience in (0.5, 5, 50):
+        with UdpService(lambda request: answer(request)[:3]) as service:
+            done = udp("add", service.port, "--answer-timeout", str(patience))
+        assert done.returncode == 9
+        if b"2 datagrams that are not authentic" in done.stderr:
+            return
+    raise AssertionError(done.stderr)
 
 
 def test_a_list_over_udp_is_whole_whatever_the_order_of_its_datagrams(udp):
@@ -421,19 +426,25 @@ def test_a_list_over_udp_is_whole_whatever_the_order_of_its_datagrams(udp):
 
 def test_a_lost_datagram_is_sent_again_only_if_that_changes_nothing(udp):
     with UdpService(lambda request: [] if request.seq < 3 else [ok(request)]) as service:
-        done = udp("noop", service.port, "--retries", "5", "--answer-timeout", "0.3")
-        assert done.returncode == 0 and [request.seq for request in service.requests] == [1, 2, 3]
+        done = udp("noop", service.port, "--retries", "1000", "--answer-timeout", "0.3")
+        numbers = [request.seq for request in service.requests]
+        # More than three, where an answer took its time.
+        assert done.returncode == 0 and len(numbers) >= 3 and numbers == list(range(1, len(numbers) + 1))
     with UdpService(lambda request: []) as service:
         assert udp("add", service.port, "--retries", "5", "--answer-timeout", "0.3").returncode == 9
+        until(lambda: service.requests, "the request")
         assert len(service.requests) == 1
 
 
 def test_notifications_come_to_the_local_port(udp):
     local = free_port()
     with UdpService(lambda request: [ok(request), message("DTCP/0.7 599 RESTART", "ALERT-INFO: why", TIME)]) as service:
-        done = udp("noop", service.port, "--local-port", str(local), "--watch", "--watch-time", "1", "--json")
+        with Typed(udp.words("noop", service.port, "--local-port", str(local), "--watch", "--json")) as watching:
+            told = [json.loads(watching.line()) for _ in range(2)]
+            watching.process.send_signal(signal.SIGTERM)
+            assert watching.process.wait(PATIENCE) == 0
     assert service.peers[0][1] == local
-    assert [each.get("code") or each["notification"]["code"] for each in lines(done)] == [200, 599]
+    assert [each.get("code") or each["notification"]["code"] for each in told] == [200, 599]
 
 
 def test_nobody_at_the_udp_port_is_no_connection(udp):

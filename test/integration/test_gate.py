@@ -223,9 +223,10 @@ def test_files_in_an_accounts_home_change_nothing(gate, peer, accounts, tmp_path
     assert not ran.exists()
 
 
-def test_sshd_itself_says_that_the_rest_is_off(gate, accounts):
+def test_sshd_itself_says_that_the_rest_is_off(accounts, tmp_path):
     """What no ordinary client can try, and the defaults of another OpenSSH: the effective configuration."""
-    done = run([*accounts.prefix, "/usr/sbin/sshd", "-T", "-f", "/run/flowtap/sshd_config"])
+    with Gate(accounts, tmp_path, grace=None):
+        done = run([*accounts.prefix, "/usr/sbin/sshd", "-T", "-f", "/run/flowtap/sshd_config"])
     effective = dict(line.split(" ", 1) for line in done.stdout.decode().splitlines())
     expected = {
         "permittunnel": "no", "disableforwarding": "yes", "allowtcpforwarding": "no", "allowagentforwarding": "no",
@@ -302,14 +303,15 @@ def test_a_flood_of_refusals_is_one_log_line_a_second(accounts, tmp_path):
         assert gate.log().count("refused:") <= time.monotonic() - start + 1
 
 
-def test_a_silent_client_is_dropped_after_the_grace_time(gate):
+def test_a_silent_client_is_dropped_after_the_grace_time(accounts, tmp_path):
     """LoginGraceTime 10: no sooner, so that slow logins work, and it is sshd that ends it."""
-    with gate.connect() as connection:
+    with Gate(accounts, tmp_path, grace=None) as gate:
         start = time.monotonic()
-        assert greeting(connection)
-        assert read_all(connection) == b""
-        assert 9 < time.monotonic() - start
-    until(lambda: gate.sessions() == [], "the session's end")
+        with gate.connect() as connection:
+            assert greeting(connection)
+            assert read_all(connection) == b""
+            assert 9 < time.monotonic() - start
+        until(lambda: gate.sessions() == [], "the session's end")
 
 
 def test_sshds_jail_is_made_again_where_another_service_removed_it(gate, accounts):

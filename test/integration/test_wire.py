@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from daemons import SHARED, until
-from dataplane import Box, Driver, destination, huge_pages_free, is_ethernet, read_frames
+from dataplane import TAPS_FIRST, Box, Driver, destination, huge_pages_free, is_ethernet, read_frames
 from scapy.all import Dot1AD, Dot1Q, Ether, IP, IPv6, TCP, UDP, Raw
 
 ETHERNET = bytes.fromhex("020000000002020000000001")
@@ -103,7 +103,7 @@ def test_every_frame_crosses_unchanged_while_it_is_copied_whole(tmp_path):
     a = odd_frames() + [frame for frame in sizes if noise.random() < 0.1]
     b = [frame for frame in sizes[::-1] if noise.random() < 0.1] + odd_frames()
     a, b = [[bytes(frame) for frame in frames] for frames in (a, b)]
-    with Box(tmp_path, a, b, wait=60, dataplane="mtu = 9216", delivery_mtu=9198) as box:
+    with Box(tmp_path, a, b, wait=TAPS_FIRST, dataplane="mtu = 9216", delivery_mtu=9198) as box:
         with Driver(box) as driver:
             driver.do("resync")
             for port in (0, 1):

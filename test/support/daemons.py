@@ -20,8 +20,8 @@ PROGRAMS = {
     "flowtap-receive": BUILD / "tools" / "receive" / "flowtap-receive",
 }
 
-# How long a wait may take before it counts as a hang; never a measure of speed.
-PATIENCE = 60.0
+# Seconds after which a wait counts as a hang; never a measure of speed: a machine may be slow, and stand still at times.
+PATIENCE = 600.0
 
 
 def until(condition, what):

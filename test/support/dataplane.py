@@ -4,7 +4,7 @@ import json
 import pathlib
 import subprocess
 
-from daemons import BUILD, Daemon, until
+from daemons import BUILD, PATIENCE, Daemon, until
 from scapy.utils import RawPcapWriter
 
 LINK_DRIVER = BUILD / "tools" / "bench" / "link-driver"
@@ -12,6 +12,7 @@ NEXT_HOP = "02:00:00:00:00:99"
 LOCAL, REMOTE = "100.100.100.100", "123.123.123.123"
 KEY = bytes(range(36))  # AES-256 key and salt
 SPI = 0x1001
+TAPS_FIRST = 600  # for `wait`: no frame moves before the test has installed its taps
 
 
 def huge_pages_free():
@@ -62,7 +63,7 @@ def read_frames(path):
 class Box:
     """A wire between two pcap files and a delivery port into a third. Use as a context manager."""
 
-    def __init__(self, folder, a=(), b=(), *, huge=False, workers=(1,), dataplane="", delivery="", tail="", delivery_mtu=9000,
+    def __init__(self, folder, a=(), b=(), *, huge=False, workers=(1,), dataplane="", wire="", delivery="", tail="", delivery_mtu=9000,
                  wait=0.1, memory=192, copy_buffers=4096, device_a=None, device_b=None, device_d=None, simd="auto",
                  routes=True, prefix=(), program="flowtap-dataplane"):
         self.folder = pathlib.Path(folder)
@@ -94,6 +95,7 @@ max-taps = 4096
 name = "edge"
 a = "a"
 b = "b"
+{wire}
 [delivery]
 port = "d"
 addresses = ["{LOCAL}/32"]
@@ -188,6 +190,7 @@ class Driver:
         return answer
 
     def counters(self, taps=()):
+        """Of all that has happened before: every worker has ended its poll since."""
         return self.do("counters", taps=list(taps))
 
     def tap(self, slot, tap_id, destinations, **criterion):
@@ -215,7 +218,7 @@ class Driver:
     def close(self):
         if self.process.poll() is None:
             self.process.stdin.close()
-            self.process.wait(60)
+            self.process.wait(PATIENCE)
 
     def __enter__(self):
         return self

@@ -56,6 +56,14 @@ def matched(lab, ids):
     return sum(entry["matching_packets"] for entry in lab.taps() if entry["criteria_id"] in ids)
 
 
+def settled(value):
+    """The value once it is the same twice: a frame is counted after it has been sent on."""
+    last = None
+    while (now := value()) != last:
+        last = now
+    return last
+
+
 def add_taps(lab):
     ids = []
     for field in ("--source-address", "--dest-address"):
@@ -88,7 +96,7 @@ def story(lab):
     with Phase(lab, "tapped") as tapped:
         tapped.traffic()
         lab.wire_ledger()
-        owed = matched(lab, ids)
+        owed = settled(lambda: matched(lab, ids))
         tapped.finish(lambda: owed)
     say(f"   {owed} frames matched, {tapped.summary['copies']} ESP packets opened by {lab.opener}")
 

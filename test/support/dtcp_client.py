@@ -10,7 +10,9 @@ import hmac
 import os
 import socket
 
-TIMEOUT = 60.0
+from daemons import PATIENCE
+
+TIMEOUT = PATIENCE
 
 
 def signature(data, key):

@@ -4,7 +4,7 @@ likes; and dtcp's command line for that gate."""
 import hashlib
 import hmac
 
-from daemons import PROGRAMS
+from daemons import PATIENCE, PROGRAMS
 from gatelab import HOST, Peer, run
 
 KEY = b"Juniper"
@@ -69,14 +69,14 @@ class Client:
         self.key.write_bytes(KEY + b"\n")
         self.key.chmod(0o600)
 
-    def words(self, method, *more, host=HOST, port=None, identity=None, known_hosts=None, answer_timeout=60,
-              csource="ft-ttp"):
+    def words(self, method, *more, host=HOST, port=None, identity=None, known_hosts=None, answer_timeout=PATIENCE,
+              connect_timeout=PATIENCE, csource="ft-ttp"):
         accounts = self.gate.accounts
         known_hosts = known_hosts or accounts.known_hosts(HOST, self.gate.port)
         login = [] if identity == "" else ["--identity", identity or accounts.identity("ft-ttp")]
         return [PROGRAMS["dtcp"], method, "--host", host, "--port", str(port or self.gate.port), "--known-hosts",
                 known_hosts, *login, "--csource", csource, "--key-file", self.key, "--state-dir", self.folder / "state",
-                "--answer-timeout", str(answer_timeout), *more]
+                "--connect-timeout", str(connect_timeout), "--answer-timeout", str(answer_timeout), *more]
 
     def __call__(self, method, *more, **options):
         return run(self.words(method, *more, **options))

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import threading
 
-from daemons import PROGRAMS, Daemon, until
+from daemons import PATIENCE, PROGRAMS, Daemon, until
 
 HOST = "127.0.0.1"
 SUBSYSTEM = "flow-tap-dtcp"
@@ -58,10 +58,12 @@ def toml(value):
 
 
 class Gate:
-    """flowtap-gate on a free port of the loopback; `ssh_settings` are keys of [ssh] with "_" for "-"."""
+    """flowtap-gate on a free port of the loopback; `ssh_settings` are keys of [ssh] with "_" for "-". Its sshd gives
+    clients more time to log in than as shipped, unless told otherwise."""
 
-    def __init__(self, accounts, folder, *options, prefix=(), **ssh_settings):
+    def __init__(self, accounts, folder, *options, prefix=(), grace=PATIENCE, **ssh_settings):
         self.accounts = accounts
+        self.grace = grace
         self.port = ssh_settings.pop("port", None) or free_port()
         folder = pathlib.Path(folder)
         settings = {"listen": [HOST], "host_keys": [accounts.host_key], **ssh_settings}
@@ -79,6 +81,8 @@ class Gate:
 
     def ready(self):
         self.daemon.wait_for("ready")
+        if self.grace:
+            lengthen_grace(self.accounts.run / "flowtap", self.grace)
         return self
 
     def connect(self, source=HOST):
@@ -190,6 +194,18 @@ class Peer:
         self.path.unlink()
 
 
+def lengthen_grace(run_dir, seconds):
+    """sshd reads its configuration for each session, so this holds from the next one on. Ten seconds are enough for a
+    login on any machine that somebody runs this on, but not for dozens at once on a slow one that does other things."""
+    path = pathlib.Path(run_dir) / "sshd_config"
+    shipped = path.read_text()
+    fresh = path.with_suffix(".fresh")
+    fresh.touch(mode=0o600)
+    fresh.write_text(shipped.replace("LoginGraceTime 10\n", f"LoginGraceTime {int(seconds)}\n"))
+    assert fresh.read_text() != shipped
+    fresh.rename(path)
+
+
 def run(command, input=b"", env=None):
     """Runs a client to its end."""
     return subprocess.run(command, input=input, capture_output=True, check=False, env=env)
@@ -251,4 +267,4 @@ def descriptors(pid):
 
 
 __all__ = ["HOST", "SUBSYSTEM", "Gate", "Peer", "Session", "descriptors", "echo", "environment", "free_port", "gone", "greeting",
-           "peak_memory", "read_all", "run", "until"]
+           "lengthen_grace", "peak_memory", "read_all", "run", "until"]

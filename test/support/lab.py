@@ -25,7 +25,8 @@ import time
 
 import accounts
 import pcaps
-from daemons import PROGRAMS, Daemon, until
+from daemons import PATIENCE, PROGRAMS, Daemon, until
+from gatelab import lengthen_grace
 
 SUBSCRIBER = {4: "198.51.100.10", 6: "2001:db8:1::10"}
 SERVER = {4: "198.51.100.20", 6: "2001:db8:1::20"}
@@ -102,6 +103,9 @@ class Lab:
             run("ip", "netns", "add", self.namespace(role))
             self._namespaces.append(role)
             self.run(role, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0")
+            # As little under way as every ring on the way holds, even while a slow machine runs something else: a frame
+            # that is missing is then the box's.
+            self.run(role, "sysctl", "-qw", "net.ipv4.tcp_rmem=4096 131072 131072", "net.ipv4.tcp_wmem=4096 131072 131072")
             self.run(role, "ip", "link", "set", "lo", "up")
         # The ports of the wire have no kernel IP of their own: nothing but the wire answers there.
         self.run("box", "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
@@ -168,6 +172,8 @@ workers = [1]
 max-taps = 4096
 huge-pages = {str(self.huge_pages).lower()}
 memory-mib = 256
+# However slow the machine, no frame is forwarded untapped because control was not there yet.
+wait-for-control = 600
 
 [[port]]
 name = "edge-a"
@@ -234,9 +240,10 @@ host-keys = ["{self._accounts.host_key}"]
         self.start("flowtap-control")
         self.daemons["flowtap-dataplane"].wait_for("ready")
         self.start("flowtap-gate")
+        lengthen_grace(self.run_folder, PATIENCE)
         until(lambda: self.ctl("health", check=False).get("dataplane", {}).get("state") == "forwarding",
               "the dataplane forwarding with control's taps")
-        self.baseline = self._wire_counts()
+        self.baseline = self._wire_at_rest(5)
 
     def helper(self, role, name, *command):
         """A process that is not ours (a web server, a capture); ends with the lab."""
@@ -263,7 +270,7 @@ host-keys = ["{self._accounts.host_key}"]
     def download_command(self, family, rate=None):
         # --no-buffer etc. do not matter; a rate keeps one software core from being the bottleneck.
         limit = ["--limit-rate", rate] if rate else []
-        return ["curl", "-sS", "--fail", "--max-time", "120", *limit, self.url(family)]
+        return ["curl", "-sS", "--fail", "--max-time", "600", *limit, self.url(family)]
 
     def download(self, family, rate="40M", check=True):
         done = subprocess.run([*self.inside("subscriber"), *self.download_command(family, rate)],
@@ -275,9 +282,11 @@ host-keys = ["{self._accounts.host_key}"]
         return hashlib.sha256(done.stdout).hexdigest()
 
     def ping(self, family, count=20):
-        done = self.run("subscriber", "ping", f"-{family}", "-n", "-q", "-i", "0.02", "-c", count, SERVER[family],
-                        check=False)
-        return f"{count} received" in done.stdout or f" {count} received" in done.stdout
+        # With -w it waits for its answers however late they are, and asks again for one that does not come: frames that
+        # are lost are seen in the ledger of the wire, and an answer that took its time is none of them.
+        done = self.run("subscriber", "ping", f"-{family}", "-n", "-q", "-i", "0.02", "-c", count, "-w", int(PATIENCE),
+                        SERVER[family], check=False)
+        return f" {count} received" in done.stdout
 
     # Observation -------------------------------------------------------------------------------------------
 
@@ -293,22 +302,26 @@ host-keys = ["{self._accounts.host_key}"]
         return json.loads(self.run(role, "ip", "-j", "-s", "link", "show", interface).stdout)[0]["stats64"]
 
     def _wire_counts(self):
-        """Frames that both ends have sent into and received from the wire, once nothing is under way."""
-        def snapshot():
-            ends = [self.interface(role) for role in ("subscriber", "server")]
-            return tuple(sum(end[way]["packets"] for end in ends) for way in ("tx", "rx"))
-        previous = snapshot()
-        for _ in range(200):
+        """Frames that both ends have sent into the wire and received from it."""
+        ends = [self.interface(role) for role in ("subscriber", "server")]
+        return tuple(sum(end[way]["packets"] for end in ends) for way in ("tx", "rx"))
+
+    def _wire_at_rest(self, looks):
+        """The counts once so many looks in a row, a tenth of a second apart, have shown the same."""
+        counts, same = self._wire_counts(), 0
+        while same < looks:
             time.sleep(0.1)
-            now = snapshot()
-            if now == previous:
-                break
-            previous = now
-        return now
+            now = self._wire_counts()
+            counts, same = now, same + 1 if now == counts else 0
+        return counts
 
     def wire_ledger(self):
-        """Frames sent into the wire and received from it since the appliance forwards."""
-        sent, received = (now - then for now, then in zip(self._wire_counts(), self.baseline))
+        """Frames sent into the wire and received from it since the appliance forwards. What is missing is lost when it has
+        not come for ten seconds in which nothing else came either."""
+        for looks in (1, 1, 1, 100):
+            sent, received = (now - then for now, then in zip(self._wire_at_rest(looks), self.baseline))
+            if sent == received:
+                break
         return {"sent": sent, "received": received, "lost": sent - received}
 
     def dtcp(self, *arguments, check=True):
@@ -327,6 +340,7 @@ host-keys = ["{self._accounts.host_key}"]
     def dtcp_options(self):
         return ["--host", BOX_MANAGEMENT, "--port", str(SSH_PORT), "--user", SOURCE, "--identity",
                 str(self.identity()), "--known-hosts", str(self.folder / "known_hosts"),
+                "--connect-timeout", str(PATIENCE), "--answer-timeout", str(PATIENCE),
                 "--accept-new", "--csource", SOURCE, "--key-file", str(self.folder / "keys" / SOURCE)]
 
     def tap_options(self):

@@ -57,7 +57,7 @@ using nlohmann::json;
 constexpr std::size_t largest_answer = std::size_t{64} << 20;
 /// Bytes handed to libssh2 at a time: about what it puts into one SSH packet.
 constexpr std::size_t chunk = 32'000;
-constexpr int patience_ms = 60'000;
+constexpr int patience_ms = 600'000;
 
 std::int64_t nanoseconds(const timespec& time) {
     return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;

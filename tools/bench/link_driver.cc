@@ -11,7 +11,7 @@
 //   {"do":"sa","slot":0,"id":1,"spi":4097,"tunnel":0,"key":"hex","first":1,"count":1000}
 //   {"do":"lease","slot":0,"id":1,"first":1001,"count":1000}      {"do":"remove_sa","slot":0,"id":1}
 //   {"do":"commit"}                              -> {"kind":"committed","refusal":0,"slot":0,"us":12}
-//   {"do":"counters","taps":[0,1]}               -> every counter that is not zero, by name
+//   {"do":"counters","taps":[0,1]}               -> every counter that is not zero, by name, settled
 //   {"do":"events"}                              -> {"events":[{"kind":"lease_low","slot":0,"id":0}]}
 #include "lib/secret.h"
 #include "lib/status.h"
@@ -22,8 +22,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <poll.h>
+#include <sched.h>
 #include <stdexcept>
 #include <string>
 #include <unistd.h>
@@ -201,7 +203,27 @@ void report(json& object, const Set& set, const std::array<lib::CounterInfo, Cou
     }
 }
 
-json counters(const LinkSession& session, const json& command) {
+/// Until every worker has ended the poll that it is in: what has left the box before is then counted, however
+/// long a worker was off its core between sending and counting.
+void settle(LinkSession& session) {
+    const lib::StatusView& view = session.status();
+    const auto forwarding = static_cast<std::uint64_t>(lib::DataplaneState::forwarding);
+    if (load(view.status().manager.state) != forwarding) {
+        return;
+    }
+    for (std::size_t worker = 0; worker < view.shape().worker_count; ++worker) {
+        const lib::Counter& heartbeat = view.status().workers[worker].heartbeat;
+        const std::uint64_t seen = load(heartbeat);
+        while (load(heartbeat) == seen && load(view.status().manager.state) == forwarding) {
+            session.serve(milliseconds(0));
+            sched_yield();
+        }
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+}
+
+json counters(LinkSession& session, const json& command) {
+    settle(session);
     const lib::StatusView& view = session.status();
     const lib::ManagerStatus& manager = view.status().manager;
     json result{{"state", load(manager.state)},
@@ -337,7 +359,7 @@ int run(const char* file) {
         }
         return 2;
     }
-    LinkSession session(*config, milliseconds(60'000));
+    LinkSession session(*config, milliseconds(600'000));
     std::string buffer;
     std::string line;
     while (read_line(session, buffer, line)) {

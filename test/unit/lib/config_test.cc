@@ -39,6 +39,7 @@ TEST_CASE_METHOD(ConfigFolder, "config: a good file means what it says", "[confi
     CHECK(config.wires[0].name == "edge0");
     CHECK(config.wires[0].a == 1);
     CHECK(config.wires[0].b == 0);
+    CHECK_FALSE(config.wires[0].mirror_link_loss);
     CHECK(config.delivery.port == 2);
     CHECK(config.delivery.addresses ==
           std::vector{parse_prefix("100.100.100.100/32").value(), parse_prefix("2001:db8::1/128").value()});
