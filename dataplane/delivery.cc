@@ -120,6 +120,11 @@ Delivery::Outcome Delivery::prepare(const Original& original, const CopyTarget& 
     if (sa != nullptr && sa->sa == nullptr) {
         return Outcome::copy_no_sa;
     }
+    const NextHop next_hop = sa != nullptr ? parts_.next_hops.of_tunnel(target.tunnel)
+                                           : parts_.next_hops.of(target.encapsulation.family);
+    if (!next_hop.known()) [[unlikely]] {
+        return Outcome::copy_no_next_hop;
+    }
     const Encapsulation& encapsulation = target.encapsulation;
     if (original.length + encapsulation.size() > largest_packet) {
         return Outcome::copy_too_big;
@@ -145,7 +150,7 @@ Delivery::Outcome Delivery::prepare(const Original& original, const CopyTarget& 
     std::uint32_t offset = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
         const Piece piece = next_piece(encapsulation, datagram, offset, largest);
-        add_packet(original, target, sa, datagram, piece, mbufs[i]);
+        add_packet(original, target, sa, next_hop, datagram, piece, mbufs[i]);
         offset += piece.length;
     }
     ++copy_count_;
@@ -153,7 +158,7 @@ Delivery::Outcome Delivery::prepare(const Original& original, const CopyTarget& 
 }
 
 void Delivery::add_packet(const Original& original, const CopyTarget& target, const ActiveSa* sa,
-                          const Datagram& datagram, const Piece& piece, rte_mbuf* mbuf) {
+                          NextHop next_hop, const Datagram& datagram, const Piece& piece, rte_mbuf* mbuf) {
     auto* const inner = static_cast<std::uint8_t*>(mbuf->buf_addr) + RTE_PKTMBUF_HEADROOM;
     const auto header = static_cast<std::uint32_t>(header_size(target.encapsulation, piece));
     const std::uint32_t from = original.offset + piece.body_offset();
@@ -175,6 +180,7 @@ void Delivery::add_packet(const Original& original, const CopyTarget& target, co
     const lib::Family family = sa != nullptr ? sa->sa->outer().family() : target.encapsulation.family;
     packets_[packet_count_++] = {.mbuf = mbuf,
                                  .sa = sa,
+                                 .next_hop = next_hop,
                                  .copy = static_cast<std::uint8_t>(copy_count_),
                                  .ether_type = ether_type(family)};
 }
@@ -272,7 +278,7 @@ void Delivery::send() {
         mbuf->pkt_len = length + RTE_ETHER_HDR_LEN;
         mbuf->data_len = static_cast<std::uint16_t>(mbuf->pkt_len);
         auto* ethernet = rte_pktmbuf_mtod(mbuf, rte_ether_hdr*);
-        std::ranges::copy(parts_.next_hop, ethernet->dst_addr.addr_bytes);
+        std::ranges::copy(packet.next_hop.mac(), ethernet->dst_addr.addr_bytes);
         std::ranges::copy(source_, ethernet->src_addr.addr_bytes);
         ethernet->ether_type = packet.ether_type;
         bytes += mbuf->pkt_len;

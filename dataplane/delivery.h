@@ -17,6 +17,7 @@
 #include "dataplane/drop_policies.h"
 #include "dataplane/match/headers.h"
 #include "dataplane/match/tap_table.h"
+#include "dataplane/next_hops.h"
 #include "dataplane/over_board.h"
 #include "dataplane/port.h"
 #include "dataplane/sa_table.h"
@@ -39,7 +40,7 @@ class Delivery {
         std::uint16_t queue = 0;
         rte_mempool* pool = nullptr;  ///< of copy_data_room(mtu)
         const SaTable& sas;
-        lib::MacAddress next_hop{};
+        const NextHops& next_hops;
         std::uint32_t mtu = 0;  ///< largest IP packet on the delivery port
         lib::WorkerStatus& status;
         std::span<lib::TapCounters> taps;
@@ -77,6 +78,7 @@ class Delivery {
     struct Packet {
         rte_mbuf* mbuf = nullptr;
         const ActiveSa* sa = nullptr;  ///< null: in clear
+        NextHop next_hop;
         std::uint8_t copy = 0;         ///< index in outcomes_
         std::uint16_t ether_type = 0;  ///< big-endian
     };
@@ -92,7 +94,7 @@ class Delivery {
                     std::uint32_t bytes);
     Outcome prepare(const Original& original, const CopyTarget& target, lib::TapSlot slot);
     void add_packet(const Original& original, const CopyTarget& target, const ActiveSa* sa,
-                    const Datagram& datagram, const Piece& piece, rte_mbuf* mbuf);
+                    NextHop next_hop, const Datagram& datagram, const Piece& piece, rte_mbuf* mbuf);
     void settle(const Copy& copy);
     void seal();
     void seal_for(const ActiveSa& sa, std::span<const std::uint8_t> packets);

@@ -83,6 +83,9 @@ void Tasking::begin(lib::Batch batch) {
     if (resync_) {
         named_.assign(places_.size(), false);
         parts_.sas.stage_resync();
+        if (parts_.inbound != nullptr) {
+            parts_.inbound->stage_resync();
+        }
     }
     phase_ = Phase::staging;
 }
@@ -133,7 +136,7 @@ lib::Refusal Tasking::stage(lib::Change& change) {
             [this](const lib::TapRemove& tap) { return unstage(tap); },
             [this](const lib::SaInstall& sa) { return stage_sa(sa); },
             [this](const lib::SaLease& lease) { return parts_.sas.stage_lease(lease); },
-            [this](const lib::SaRemove& sa) { return parts_.sas.stage_remove(sa.slot, sa.key_id); },
+            [this](const lib::SaRemove& sa) { return stage_removal(sa); },
         },
         change);
 }
@@ -239,6 +242,10 @@ lib::Refusal Tasking::unstage(const lib::TapRemove& tap) {
 }
 
 lib::Refusal Tasking::stage_sa(const lib::SaInstall& install) {
+    if (install.direction == lib::SaDirection::opens) {
+        return parts_.inbound != nullptr ? parts_.inbound->stage_install(install)
+                                         : lib::Refusal::malformed_record;
+    }
     const bool is_new = install.header.slot < lib::max_sas && !parts_.sas.occupied(install.header.slot);
     const lib::Refusal refusal = parts_.sas.stage_install(install);
     if (refusal == lib::Refusal::none && is_new) {
@@ -247,9 +254,20 @@ lib::Refusal Tasking::stage_sa(const lib::SaInstall& install) {
     return refusal;
 }
 
+/// The two directions have slots of their own, and no id twice.
+lib::Refusal Tasking::stage_removal(const lib::SaRemove& removal) {
+    const lib::Refusal refusal = parts_.sas.stage_remove(removal.slot, removal.key_id);
+    return refusal == lib::Refusal::unknown_slot && parts_.inbound != nullptr
+               ? parts_.inbound->stage_remove(removal.slot, removal.key_id)
+               : refusal;
+}
+
 Tasking::Outcome Tasking::refuse(lib::Refusal refusal, std::uint32_t slot) {
     parts_.taps.rollback();
     parts_.sas.rollback();
+    if (parts_.inbound != nullptr) {
+        parts_.inbound->rollback();
+    }
     for (const std::size_t place : added_) {
         places_[place].staged.reset();
     }
@@ -433,6 +451,12 @@ std::optional<Tasking::Outcome> Tasking::publish() {
                 counter.store(0, std::memory_order_relaxed);
             }
         }
+        for (lib::Counter& counter : parts_.status.status().slow_path.sas[slot].values) {
+            counter.store(0, std::memory_order_relaxed);
+        }
+    }
+    if (parts_.inbound != nullptr) {
+        parts_.inbound->publish();
     }
     sa_removals_ = parts_.sas.publish_additions();
     period_ = parts_.taps.commit();
@@ -508,6 +532,9 @@ void Tasking::reclaim() {
     parts_.taps.reclaim();
     parts_.own_flows.reclaim();
     parts_.sas.reclaim();
+    if (parts_.inbound != nullptr) {
+        parts_.inbound->reclaim();
+    }
 }
 
 }  // namespace flowtap::dataplane

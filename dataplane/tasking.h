@@ -18,6 +18,7 @@
 #include "dataplane/over_board.h"
 #include "dataplane/own_flows.h"
 #include "dataplane/sa_table.h"
+#include "dataplane/slow_path/inbound_table.h"
 #include "dataplane/tap_copies.h"
 #include "lib/command_reader.h"
 #include "lib/config.h"
@@ -42,6 +43,7 @@ class Tasking {
         lib::StatusRegion& status;
         const DropPolicies& policies;
         OverBoard& over;
+        slow_path::InboundTable* inbound = nullptr;  ///< null: nothing is opened
     };
     struct Outcome {
         lib::Refusal refusal = lib::Refusal::none;  ///< none: every worker has the whole change
@@ -82,6 +84,7 @@ class Tasking {
     lib::Refusal stage(lib::Change& change);
     lib::Refusal stage_tap(const lib::TapAdd& tap);
     lib::Refusal stage_sa(const lib::SaInstall& install);
+    lib::Refusal stage_removal(const lib::SaRemove& removal);
     lib::Refusal stage_update(const lib::TapUpdated& update);
     void stage_terms(std::size_t slot, const lib::TapService& service);
     lib::Refusal unstage(const lib::TapRemove& tap);

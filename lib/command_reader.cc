@@ -51,7 +51,7 @@ CommandReader::CommandReader(const ReaderLimits& limits)
     : max_taps_(limits.max_taps),
       tunnel_count_(limits.tunnel_count),
       // A batch may remove and add every tap and SA, and extend every lease.
-      max_changes_(limits.max_changes.value_or(2 * std::size_t{limits.max_taps} + 3 * max_sas + 1)),
+      max_changes_(limits.max_changes.value_or(2 * std::size_t{limits.max_taps} + 5 * max_sas + 1)),
       max_parts_(
           limits.max_parts.value_or(16 * std::size_t{limits.max_taps} + max_terms + max_destinations)) {}
 
@@ -301,11 +301,11 @@ Refusal CommandReader::install_sa(const CommandRecord& record) {
     auto install = read_as<SaInstall>(record);
     Refusal refusal = check_sa(install.header);
     if (refusal == Refusal::none) {
-        if (install.tunnel >= tunnel_count_ || install.spi < first_spi) {
+        if (install.tunnel >= tunnel_count_ || install.spi < first_spi || !is_direction(install.direction)) {
             refusal = Refusal::malformed_record;
         } else if (!valid_key(install)) {
             refusal = Refusal::bad_key;
-        } else if (!valid_lease(install.lease)) {
+        } else if (!valid_lease(install)) {
             refusal = Refusal::bad_lease;
         } else {
             refusal = add_change(install);

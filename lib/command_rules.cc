@@ -81,4 +81,13 @@ bool valid_lease(const Lease& lease) {
     return lease.count != 0 && lease.count <= std::numeric_limits<std::uint64_t>::max() - lease.first;
 }
 
+bool is_direction(SaDirection direction) {
+    return direction == SaDirection::seals || direction == SaDirection::opens;
+}
+
+bool valid_lease(const SaInstall& install) {
+    return install.direction == SaDirection::seals ? valid_lease(install.lease)
+                                                   : install.lease.first == 0 && install.lease.count == 0;
+}
+
 }  // namespace flowtap::lib

@@ -18,11 +18,12 @@
 
 namespace flowtap::lib {
 
-inline constexpr std::uint32_t layout_version = 4;
+inline constexpr std::uint32_t layout_version = 5;
 
 inline constexpr std::size_t max_ports = 32;
 inline constexpr std::size_t max_workers = 64;
 inline constexpr std::size_t max_sas = 64;
+inline constexpr std::size_t max_next_hops = 72;      ///< neighbours that the delivery port may send to
 inline constexpr std::size_t max_destinations = 16;  ///< content destinations of one tap
 
 /// A tap's place in the dataplane and in the status region, chosen by control, < max-taps. It is used again
@@ -45,7 +46,7 @@ enum class CommandKind : std::uint16_t {
     tap_interfaces,
     tap_update,  ///< new terms of service for a tap that is there, with the commit
     tap_remove,
-    sa_install,  ///< an SA that is there already with the same id keeps its counter
+    sa_install,  ///< an SA that is there already with the same id keeps its counter, or its replay window
     sa_lease,
     sa_remove,
     commit,
@@ -164,6 +165,9 @@ struct TapDestination {
 
 enum class Suite : std::uint8_t { aes_256_gcm_16 };
 
+/// What an SA does. Each direction has slots of its own, and what opens uses no counter: its lease is empty.
+enum class SaDirection : std::uint8_t { seals, opens };
+
 /// A block of an SA's 64-bit counter, recorded durably by control before it is granted: [first, first +
 /// count).
 struct Lease {
@@ -180,6 +184,8 @@ struct SaInstall {
     Suite suite = Suite::aes_256_gcm_16;
     std::uint8_t key_size = 0;  ///< bytes of key in use, salt included (RFC 4106 section 8.1)
     std::array<std::uint8_t, key_capacity> key{};
+    SaDirection direction = SaDirection::seals;
+    std::array<std::uint8_t, 7> reserved{};
 };
 
 /// Extends the lease; first must be where the SA's lease ends.

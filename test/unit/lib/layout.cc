@@ -91,6 +91,8 @@ void add_records(std::string& text) {
     FIELD(SaInstall, suite);
     FIELD(SaInstall, key_size);
     FIELD(SaInstall, key);
+    FIELD(SaInstall, direction);
+    FIELD(SaInstall, reserved);
     TYPE(SaLease);
     FIELD(SaLease, header);
     FIELD(SaLease, lease);
@@ -128,6 +130,8 @@ void add_enums(std::string& text) {
     VALUE(Shim::raw);
     VALUE(Shim::jmirror);
     VALUE(Suite::aes_256_gcm_16);
+    VALUE(SaDirection::seals);
+    VALUE(SaDirection::opens);
     VALUE(CompletionKind::committed);
     VALUE(CompletionKind::refused);
     VALUE(CompletionKind::port_lost);
@@ -183,6 +187,7 @@ void add_status(std::string& text) {
     TYPE(Status);
     FIELD(Status, manager);
     FIELD(Status, workers);
+    FIELD(Status, slow_path);
     TYPE(ManagerStatus);
     FIELD(ManagerStatus, state);
     FIELD(ManagerStatus, heartbeat);
@@ -207,6 +212,12 @@ void add_status(std::string& text) {
     FIELD(WorkerStatus, sampled_frames);
     FIELD(WorkerStatus, sampled_cycles);
     TYPE(TapCounters);
+    TYPE(SlowPathStatus);
+    FIELD(SlowPathStatus, counters);
+    FIELD(SlowPathStatus, port);
+    FIELD(SlowPathStatus, sas);
+    FIELD(SlowPathStatus, next_hops);
+    FIELD(SlowPathStatus, heartbeat);
 }
 
 /// A counter's place is its index in shared memory: so the names, in order, are layout.
