@@ -55,21 +55,10 @@ bool Delivery::copy(const rte_mbuf& frame, const match::Headers& headers,
         const TapCopies& copies = copies_of(match.payload);
         const Original original = copies.layer2 ? Original{frame, 0, frame.pkt_len}
                                                 : Original{frame, headers.l3_offset, headers.l3_length};
-        bool last = false;
-        if (const TapTerms* terms = copies.terms.load(std::memory_order_acquire); terms != nullptr)
-            [[unlikely]] {
-            terms = terms_of(terms, generation_);
-            const Decision decision =
-                terms == nullptr ? Decision::copy : decide(*terms, match.slot, headers, original.length);
-            if (decision == Decision::leave) {
-                continue;
-            }
-            last = decision == Decision::copy_last;
+        if (!is_decided(match.payload) && !takes(match, copies, headers, original.length)) {
+            continue;
         }
         any = true;
-        lib::TapCounters& tap = parts_.taps[static_cast<std::size_t>(match.slot)];
-        lib::add(tap[lib::TapCounter::matched_packets], 1);
-        lib::add(tap[lib::TapCounter::matched_bytes], original.length);
         lib::add(parts_.status.counters[lib::WorkerCounter::matches], copies.targets.size());
         for (const CopyTarget& target : copies.targets) {
             const Outcome outcome = prepare(original, target, match.slot);
@@ -77,11 +66,37 @@ bool Delivery::copy(const rte_mbuf& frame, const match::Headers& headers,
                 settle({.slot = match.slot, .bytes = original.length, .outcome = outcome});
             }
         }
-        if (last) {
-            parts_.over.post(static_cast<std::size_t>(match.slot));  // its counters say so by now
-        }
     }
     return any;
+}
+
+bool Delivery::holds_back(const match::Match& match, const match::Headers& headers) {
+    const bool takes_it = takes(match, copies_of(match.payload), headers, headers.l3_length);
+    lib::add(parts_.taps[static_cast<std::size_t>(match.slot)][lib::TapCounter::stopped_packets],
+             takes_it ? 1 : 0);
+    return takes_it;
+}
+
+/// Whether the tap's terms let it take the frame; if so, it is counted.
+bool Delivery::takes(const match::Match& match, const TapCopies& copies, const match::Headers& headers,
+                     std::uint32_t bytes) {
+    bool last = false;
+    if (const TapTerms* terms = copies.terms.load(std::memory_order_acquire); terms != nullptr) [[unlikely]] {
+        terms = terms_of(terms, generation_);
+        const Decision decision =
+            terms == nullptr ? Decision::copy : decide(*terms, match.slot, headers, bytes);
+        if (decision == Decision::leave) {
+            return false;
+        }
+        last = decision == Decision::copy_last;
+    }
+    lib::TapCounters& tap = parts_.taps[static_cast<std::size_t>(match.slot)];
+    lib::add(tap[lib::TapCounter::matched_packets], 1);
+    lib::add(tap[lib::TapCounter::matched_bytes], bytes);
+    if (last) {
+        parts_.over.post(static_cast<std::size_t>(match.slot));  // its counters say so by now
+    }
+    return true;
 }
 
 /// What a tap with limits or drop policies does with a frame that it matches.

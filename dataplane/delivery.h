@@ -1,7 +1,8 @@
 // The delivery stage of one worker: from frames and the taps that they match to packets on the delivery port.
 //
 // A tap's terms decide first (tap_copies.h): a match that a drop policy leaves out is counted as such and
-// nowhere else, one that a limit cuts off is not counted at all.
+// nowhere else, one that a limit cuts off is not counted at all. Of a tap that stops frames they decide
+// before the frame is sent on (judge.h), and are not asked again.
 //
 // Every copy that is owed ends in one of two ways: it is sent, or it is lost under a cause that has a
 // counter. The ledger closes for each tap: copies owed = copies-sent + copies-dropped; for the worker:
@@ -58,6 +59,9 @@ class Delivery {
         port_ = port;
         generation_ = generation;
     }
+    /// Before the frame is sent on: whether the tap, one that stops frames, takes it; if so, counts it. Asked
+    /// once, after begin(); the match is marked as decided then.
+    bool holds_back(const match::Match& match, const match::Headers& headers);
     /// Owes every copy of the frame; false if there is none. The frame is the caller's and must stay
     /// unchanged until flush().
     bool copy(const rte_mbuf& frame, const match::Headers& headers, const match::FrameMatches& matches);
@@ -90,6 +94,8 @@ class Delivery {
 
     enum class Decision : std::uint8_t { copy, copy_last, leave };
 
+    bool takes(const match::Match& match, const TapCopies& copies, const match::Headers& headers,
+               std::uint32_t bytes);
     Decision decide(const TapTerms& terms, lib::TapSlot slot, const match::Headers& headers,
                     std::uint32_t bytes);
     Outcome prepare(const Original& original, const CopyTarget& target, lib::TapSlot slot);

@@ -243,6 +243,7 @@ struct Tables {
     DropPolicies policies;
     OverBoard over;
     NextHops next_hops;
+    StopSwitch stops;
     crypto::Implementation sealing;
     SaTable sas;
     std::optional<slow_path::InboundTable> inbound;
@@ -316,6 +317,7 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                           .lanes = std::move(lanes),
                           .taps = tables.taps,
                           .own_flows = tables.own_flows,
+                          .stops = tables.stops,
                           .quiescence = tables.quiescence,
                           .reader = static_cast<std::uint32_t>(i),
                           .status = status},
@@ -434,12 +436,13 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
                      .status = *region,
                      .policies = tables.policies,
                      .over = tables.over,
+                     .stops = tables.stops,
                      .inbound = tables.inbound ? &*tables.inbound : nullptr});
     auto server = listen(config, *region);
     if (!server) {
         return std::unexpected(server.error());
     }
-    ControlLink link(std::move(*server), *region, tasking, config);
+    ControlLink link(std::move(*server), *region, tasking, tables.stops, config);
     for (const auto& port : *ports) {
         if (auto started = port ? port->start() : Result<void>{}; !started) {
             return started;

@@ -1,13 +1,11 @@
 #include "dataplane/worker.h"
 
-#include "dataplane/match/chained_frames.h"
-
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_pause.h>
-#include <rte_prefetch.h>
 
 #include <array>
+#include <bit>
 #include <utility>
 
 namespace flowtap::dataplane {
@@ -24,6 +22,7 @@ constexpr std::uint64_t sample_interval = 64;
 Worker::Worker(Parts parts, Delivery delivery, rte_mempool* fragment_pool,
                const match::FragmentTracker::Options& fragments)
     : parts_(std::move(parts)),
+      reader_(parts_.taps.simd()),
       delivery_(std::move(delivery)),
       fragment_copies_(fragment_pool),
       fragments_(parts_.taps, fragment_copies_, parts_.status.counters, fragments) {}
@@ -65,8 +64,11 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
     const std::uint64_t start = sampled ? rte_rdtsc() : 0;
 
     const Frames frames = std::span(received).first(count);
-    const std::uint64_t bytes = parse(frames);
+    const std::uint64_t bytes = reader_.read(frames, headers_);
     headers_.port = lane.rx->index();
+    if (headers_.uneven != 0) {
+        count_uneven();
+    }
     lib::PortCounters& counters = parts_.status.ports[lane.rx->index()];
     lib::add(counters[lib::PortCounter::rx_packets], count);
     lib::add(counters[lib::PortCounter::rx_bytes], bytes);
@@ -74,9 +76,18 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
     const Mask early = headers_.fragments != 0 ? fragments_.complete(headers_, now_) : 0;
     parts_.taps.classify(headers_, matches_);
     const Mask own = matches_.matched != 0 ? drop_own_output(headers_, 0) : 0;
+    Mask stopped = 0;
+    if (matches_.matched != 0 && parts_.stops.on()) [[unlikely]] {
+        stopped = judge_burst(counters).stopped();
+    }
     const std::size_t held = matches_.matched != 0 ? hold(frames) : 0;
     match::for_each_bit(early, [&](std::size_t i) { rte_pktmbuf_refcnt_update(frames[i], 1); });
-    forward(lane, frames, bytes);
+    headers_.headers.close();
+    if (stopped == 0) [[likely]] {
+        forward(lane, frames, bytes);
+    } else {
+        forward_others(lane, frames, stopped);
+    }
     Mask counted = 0;
     if (held != 0) {
         const std::span<rte_mbuf* const> matched = std::span(held_frames_).first(held);
@@ -90,23 +101,6 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
         lib::add(parts_.status.sampled_frames, count);
     }
     return count;
-}
-
-/// Returns the bytes of all frames.
-std::uint64_t Worker::parse(Frames frames) {
-    std::uint64_t bytes = 0;
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-        const rte_mbuf* frame = frames[i];
-        views_[i] = match::first_buffer(*frame);
-        rte_prefetch0(views_[i].data);
-        bytes += frame->pkt_len;
-    }
-    match::parse_burst(std::span(views_).first(frames.size()), headers_);
-    if (headers_.uneven != 0) {
-        match::parse_chained(frames, headers_);
-        count_uneven();
-    }
-    return bytes;
 }
 
 void Worker::count_uneven() {
@@ -131,6 +125,19 @@ Worker::Mask Worker::drop_own_output(const match::HeaderBurst& burst, Mask told)
     return own;
 }
 
+/// Of frames that came in at the port of these counters.
+Judgement Worker::judge_burst(lib::PortCounters& counters) {
+    delivery_.begin(headers_.port, matches_.generation);
+    const Judgement judgement =
+        judge(headers_, matches_, [&](const match::Match& match, const match::Headers& headers) {
+            return delivery_.holds_back(match, headers);
+        });
+    const auto count = [](Mask frames) { return static_cast<std::uint64_t>(std::popcount(frames)); };
+    lib::add(counters[lib::PortCounter::redirected_frames], count(judgement.redirected));
+    lib::add(counters[lib::PortCounter::blocked_frames], count(judgement.blocked));
+    return judgement;
+}
+
 /// Keeps the matched frames' buffers beyond their sending; returns how many.
 std::size_t Worker::hold(Frames frames) {
     std::size_t held = 0;
@@ -140,6 +147,23 @@ std::size_t Worker::hold(Frames frames) {
         held_places_[held++] = static_cast<std::uint8_t>(i);
     });
     return held;
+}
+
+/// Gives the buffers of the stopped ones back: those that are owed to a tap are held by then. `frames` stays
+/// as it is: places in it are places in the burst.
+void Worker::forward_others(const WorkerLane& lane, Frames frames, Mask stopped) {
+    std::array<rte_mbuf*, burst_size> others;
+    std::size_t count = 0;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        if ((stopped >> i & 1) != 0) {
+            rte_pktmbuf_free(frames[i]);
+        } else {
+            bytes += frames[i]->pkt_len;
+            others[count++] = frames[i];
+        }
+    }
+    forward(lane, std::span(others).first(count), bytes);
 }
 
 void Worker::forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes) {

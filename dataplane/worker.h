@@ -2,7 +2,8 @@
 // copies.
 //
 // Through traffic comes first. A frame leaves before any copy of it is made; a matched frame's buffer is only
-// held (by its reference count) until its copies are sealed. Copies have a pool, a transmit queue and
+// held (by its reference count) until its copies are sealed. A frame that a tap's action stops (judge.h) does
+// not leave; nothing else keeps one back. Copies have a pool, a transmit queue and
 // counters of their own, so that their loss is never a frame's. Fragments that came before their first one
 // are delivered late, a burst of them a poll.
 //
@@ -14,13 +15,15 @@
 #include "dataplane/burst.h"
 #include "dataplane/delivery.h"
 #include "dataplane/fragment_copies.h"
+#include "dataplane/judge.h"
+#include "dataplane/match/burst_reader.h"
 #include "dataplane/match/fragment_tracker.h"
-#include "dataplane/match/frame_parser.h"
 #include "dataplane/match/headers.h"
 #include "dataplane/match/quiescence.h"
 #include "dataplane/match/tap_table.h"
 #include "dataplane/own_flows.h"
 #include "dataplane/port.h"
+#include "dataplane/stop_switch.h"
 #include "lib/status.h"
 
 #include <rte_mbuf.h>
@@ -52,6 +55,7 @@ class Worker {
         std::vector<WorkerLane> lanes;
         const match::TapTable& taps;
         const OwnFlows& own_flows;
+        const StopSwitch& stops;
         match::Quiescence& quiescence;
         std::uint32_t reader = 0;  ///< its id there
         lib::WorkerStatus& status;
@@ -69,10 +73,11 @@ class Worker {
     using Mask = std::uint64_t;  ///< of frames of a burst
 
     std::uint16_t serve(const WorkerLane& lane);
-    std::uint64_t parse(Frames frames);
     void count_uneven();
     Mask drop_own_output(const match::HeaderBurst& burst, Mask told);
+    Judgement judge_burst(lib::PortCounters& counters);
     std::size_t hold(Frames frames);
+    void forward_others(const WorkerLane& lane, Frames frames, Mask stopped);
     void forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes);
     Mask deliver(const match::HeaderBurst& burst, std::span<rte_mbuf* const> frames,
                  std::span<const std::uint8_t> places, Mask counted);
@@ -81,6 +86,7 @@ class Worker {
     bool deliver_resolved();
 
     Parts parts_;
+    match::BurstReader reader_;
     Delivery delivery_;
     FragmentCopies fragment_copies_;
     match::FragmentTracker fragments_;
@@ -88,7 +94,6 @@ class Worker {
     std::uint64_t now_ = 0;                               ///< TSC at the end of the last poll
     std::array<rte_mbuf*, burst_size> held_frames_{};     ///< matched, and sent on
     std::array<std::uint8_t, burst_size> held_places_{};  ///< their places in the burst
-    std::array<match::Frame, burst_size> views_{};
     match::HeaderBurst headers_{};
     match::ResolvedFragments resolved_{};
     match::Matches matches_{};

@@ -17,13 +17,16 @@ struct CounterInfo {
     std::string_view description;
 };
 
-/// Per port, as this process counts them (not the driver).
+/// Per port, as this process counts them (not the driver). Received on one port of a wire = redirected +
+/// blocked there + sent + dropped on the other.
 enum class PortCounter : std::uint8_t {
     rx_packets,
     rx_bytes,
     tx_packets,
     tx_bytes,
     tx_dropped,
+    redirected_frames,
+    blocked_frames,
     count_,
 };
 
@@ -33,6 +36,9 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(PortCounter::c
     {"tx-packets", Severity::info, "frames sent"},
     {"tx-bytes", Severity::info, "bytes sent, without FCS"},
     {"tx-dropped", Severity::error, "frames that the transmit queue refused"},
+    {"redirected-frames", Severity::info,
+     "frames received and not sent on, because a tap redirects them to its content destination"},
+    {"blocked-frames", Severity::info, "frames received and not sent on, because a tap blocks them"},
 }};
 
 /// Per worker. The parse_* counters name why a frame was forwarded without a look at its taps; the copy_*
@@ -129,7 +135,7 @@ enum class TapCounter : std::uint8_t {
     copies_dropped,
     dropped_bytes,
     suppressed,
-    reserved_6,
+    stopped_packets,
     reserved_7,
     count_,
 };
@@ -141,7 +147,8 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(TapCounter::co
     {"copies-dropped", Severity::error, "copies lost, by whatever cause"},
     {"dropped-bytes", Severity::error, "the lost copies' bytes, counted likewise"},
     {"suppressed", Severity::info, "matches that a drop policy leaves out; counted nowhere else"},
-    {"reserved-6", Severity::info, "always 0"},
+    {"stopped-packets", Severity::info,
+     "matched frames that its action (Redirect, Block) kept from being sent on"},
     {"reserved-7", Severity::info, "always 0"},
 }};
 

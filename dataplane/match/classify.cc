@@ -4,6 +4,7 @@
 // a tap and asks for their buckets; the buckets name the lists and ask for their first tap; the taps are
 // verified.
 #include "dataplane/match/byte_order.h"
+#include "dataplane/match/division.h"
 #include "dataplane/match/tap_state.h"
 #include "dataplane/match/verify.h"
 
@@ -24,10 +25,11 @@ Uint128 ipv6_address(const std::uint8_t* bytes) {
 }
 
 // The three questions that candidates are asked. `lists`: the taps are wanted, not only which frames have
-// any.
+// any. `of_fragments`: what the frame does not say may be in another one.
 
 struct Matching {
     static constexpr bool lists = true;
+    static constexpr bool of_fragments = false;
     const HeaderBurst& burst;
     Generation generation;
 
@@ -38,6 +40,7 @@ struct Matching {
 
 struct Deciding {
     static constexpr bool lists = false;
+    static constexpr bool of_fragments = true;
     const HeaderBurst& burst;
     Generation generation;
 
@@ -49,6 +52,7 @@ struct Deciding {
 
 struct MatchingLate {
     static constexpr bool lists = true;
+    static constexpr bool of_fragments = false;
     const HeaderBurst& burst;
     std::span<const EarlyFragment> early;
     Generation generation;
@@ -94,9 +98,9 @@ class Reader {
             alignas(64) std::array<std::uint32_t, max_burst> keys;
             for (std::uint64_t frames = masks_.ipv6; frames != 0; frames &= frames - 1) {
                 const auto frame = static_cast<std::size_t>(std::countr_zero(frames));
-                const Headers& headers = burst_.headers[frame];
-                keys[frame] = key_space_.fold(
-                    ipv6_address(side == Side::source ? headers.source.data() : headers.dest.data()), level);
+                const std::uint8_t* const addresses = burst_.addresses6[frame];
+                keys[frame] =
+                    key_space_.fold(ipv6_address(addresses + (side == Side::source ? 0 : 16)), level);
             }
             look_up({.keys = keys.data(),
                      .count = burst_.count,
@@ -136,6 +140,7 @@ class Reader {
 
   private:
     struct Hit {
+        const Bucket* bucket;
         std::uint32_t hash;
         std::uint32_t frame;
     };
@@ -150,47 +155,83 @@ class Reader {
         std::uint64_t hits = probe_(index_.filter, probe, hashes.data()) & frames;
         for (; hits != 0; hits &= hits - 1) {
             const auto frame = static_cast<std::uint32_t>(std::countr_zero(hits));
-            prefetch(&index_.bucket(hashes[frame]));
-            hits_[hit_count_++] = {hashes[frame], frame};
+            const Bucket* const bucket = &index_.bucket(hashes[frame]);
+            prefetch(bucket);
+            hits_[hit_count_++] = {bucket, hashes[frame], frame};
         }
     }
 
-    template <typename Cells>
-    void scan_cells(const Cells& cells, std::uint16_t tag, const Hit& hit) {
-        for (const Cell& cell : cells) {
-            const std::uint64_t value = cell.load(std::memory_order_acquire);
-            if (tag_in(value) != tag || value == 0) {
-                continue;
+    /// Calls visit(head) for the lists that may be the hash's.
+    template <typename Visit>
+    static void each_list(const Bucket& bucket, std::uint32_t hash, Visit visit) {
+        const std::uint16_t tag = tag_of(hash);
+        const auto scan_cells = [&](const auto& cells) {
+            for (const Cell& cell : cells) {
+                const std::uint64_t value = cell.load(std::memory_order_acquire);
+                if (tag_in(value) == tag && value != 0) {
+                    visit(entry_in(value));
+                }
             }
-            if (list_count_ == lists_.size()) {
-                walk_all();
-            }
-            const Entry* const head = entry_in(value);
-            prefetch(&record_of(*head));
-            lists_[list_count_++] = {head, hit.hash, hit.frame};
+        };
+        scan_cells(bucket.cells);
+        for (const OverflowLine* line = bucket.next.load(std::memory_order_acquire); line != nullptr;
+             line = line->next.load(std::memory_order_acquire)) {
+            scan_cells(line->cells);
         }
     }
 
     void scan(const Hit& hit) {
-        const Bucket& bucket = index_.bucket(hit.hash);
-        const std::uint16_t tag = tag_of(hit.hash);
-        scan_cells(bucket.cells, tag, hit);
-        for (const OverflowLine* line = bucket.next.load(std::memory_order_acquire); line != nullptr;
-             line = line->next.load(std::memory_order_acquire)) {
-            scan_cells(line->cells, tag, hit);
-        }
+        each_list(*hit.bucket, hit.hash, [&](const Entry* head) {
+            if (list_count_ == lists_.size()) {
+                walk_all();
+            }
+            prefetch(head);
+            lists_[list_count_++] = {head, hit.hash, hit.frame};
+        });
     }
 
     void walk_all() {
         for (const List& list : std::span(lists_).first(list_count_)) {
-            if (list.head->hash == list.hash) {
-                walk(list.head, list.frame);
+            if (list.head->hash != list.hash) {
+                continue;
             }
+            const Entry* first = list.head;
+            if (is_division(*first)) [[unlikely]] {
+                walk_parts(division_of(*first), list.hash, list.frame);
+                first = first->next.load(std::memory_order_acquire);
+            }
+            walk(first, list.frame);
         }
         list_count_ = 0;
     }
 
-    void walk(const Entry* entry, std::uint32_t frame) {
+    /// The parts of a divided key that the frame belongs to.
+    /// Apart, so that it does not take registers from what follows the common key.
+    [[gnu::noinline]] void walk_parts(const Division& division, std::uint32_t key_hash, std::uint32_t frame) {
+        const Headers& headers = burst_.headers[frame];
+        unsigned kinds = division.kinds.load(std::memory_order_relaxed);
+        if constexpr (Question::of_fragments) {
+            // Which part a fragment belongs to, its first one says: yes, without a look at the taps of all.
+            if ((kinds & unsaid_by_fragments(headers.family)) != 0) {
+                found_ |= std::uint64_t{1} << frame;
+                return;
+            }
+        }
+        for (kinds &= kinds_of(headers); kinds != 0; kinds &= kinds - 1) {
+            const auto kind = static_cast<std::uint8_t>(std::countr_zero(kinds));
+            const std::uint32_t hash = part_hash(key_hash, kind, part_value(kind, headers, burst_.port));
+            if (!index_.may_hold(hash)) {
+                continue;
+            }
+            each_list(index_.bucket(hash), hash, [&](const Entry* head) {
+                if (head->hash == hash) {
+                    walk(head, frame);
+                }
+            });
+        }
+    }
+
+    [[gnu::noinline]] void walk(const Entry* entry, std::uint32_t frame) {
         for (; entry != nullptr; entry = entry->next.load(std::memory_order_acquire)) {
             const TapRecord& record = record_of(*entry);
             if (question_(record, frame)) {
@@ -209,7 +250,7 @@ class Reader {
         }
     }
 
-    void report(const Entry& entry, const TapRecord& record, std::uint32_t frame) {
+    [[gnu::always_inline]] void report(const Entry& entry, const TapRecord& record, std::uint32_t frame) {
         const std::uint64_t bit = std::uint64_t{1} << frame;
         if constexpr (!Question::lists) {
             found_ |= bit;
@@ -232,20 +273,30 @@ class Reader {
     }
 
     // One frame may lead to a tap by several of its keys. A slot has one tap in a generation.
-    bool found_before(const Entry& entry, const TapRecord& record, const FrameMatches& found,
-                      std::uint32_t frame) const {
+    [[gnu::noinline]] bool found_before(const Entry& entry, const TapRecord& record,
+                                        const FrameMatches& found, std::uint32_t frame) const {
         const auto is_same = [&](const Match& match) { return match.slot == record.slot; };
         if (std::ranges::any_of(found, is_same)) {
             return true;
         }
         // Those that are left out are not listed: they count by the first of their keys that leads here.
         for (std::uint32_t i = 0; found.count == max_matches && &record.entry(i) != &entry; ++i) {
-            const Entry& earlier = record.entry(i);
-            if (earlier.hash == key_of(frame, static_cast<Place>(earlier.place))) {
+            if (leads_here(record.entry(i), frame)) {
                 return true;
             }
         }
         return false;
+    }
+
+    bool leads_here(const Entry& entry, std::uint32_t frame) const {
+        const std::uint32_t key = key_of(frame, static_cast<Place>(entry.place));
+        const auto kind = static_cast<std::uint8_t>(entry.kind);
+        if (kind == 0) {
+            return entry.hash == key;
+        }
+        const Headers& headers = burst_.headers[frame];
+        return (kinds_of(headers) & kind::bit(kind)) != 0 &&
+               entry.hash == part_hash(key, kind, part_value(kind, headers, burst_.port));
     }
 
     std::uint32_t key_of(std::uint32_t frame, Place place) const {

@@ -152,6 +152,7 @@ bool FragmentTracker::take_resolved(ResolvedFragments& to) {
         (is_ipv4 ? burst.ipv4 : burst.ipv6) |= std::uint64_t{1} << i;
         burst.source4[i] = load_be32(headers.source.data());
         burst.dest4[i] = load_be32(headers.dest.data());
+        burst.addresses6[i] = headers.source.data();
         to.early[i] = next->early;
         to.frames[i] = next->frame;
         to.counted |= std::uint64_t{next->counted} << i;

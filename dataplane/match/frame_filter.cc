@@ -26,8 +26,8 @@ std::optional<FrameFilter> FrameFilter::compile(const lib::Criterion& criterion)
     if (compiled.never()) {
         return FrameFilter{nullptr};
     }
-    void* const block = ::operator new(record_bytes(compiled, 1), alignment);
-    return FrameFilter{std::unique_ptr<TapRecord, Free>{build_record(block, compiled, 1)}};
+    void* const block = ::operator new(record_bytes(compiled, {}), alignment);
+    return FrameFilter{std::unique_ptr<TapRecord, Free>{build_record(block, compiled, {})}};
 }
 
 bool FrameFilter::matches(const Headers& headers, std::uint16_t port) const {

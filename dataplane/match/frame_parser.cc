@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cassert>
 #include <cstddef>
 #include <cstring>
 
@@ -171,6 +172,7 @@ Verdict unknown_upper(const Packet& packet, std::uint8_t flags, Headers& headers
 
 Verdict parse_extensions(const Packet& packet, std::uint8_t next, Headers& headers) {
     const std::uint32_t first = packet.l3 + ipv6_size;
+    const std::uint32_t limit = std::min<std::uint32_t>(packet.end, first + max_extension_bytes);
     std::uint32_t at = first;
     std::uint8_t flags = 0;
     for (std::size_t count = 0; step_of[next] != Step::none; ++count) {
@@ -180,32 +182,33 @@ Verdict parse_extensions(const Packet& packet, std::uint8_t next, Headers& heade
         const std::uint8_t* const header = packet.data + at;
         const Step step = step_of[next];
         next = header[0];
-        std::uint32_t size = 8;
-        if (step == Step::fragment) {
-            const std::uint32_t fragment = load_be16(header + 2);
-            headers.fragment_id = load_be32(header + 4);
-            headers.fragment_offset = static_cast<std::uint16_t>(fragment & 0xfff8);
-            if ((fragment & 0xfff8) != 0) {
-                // The bytes that follow are from the middle of the datagram. Where it began with another
-                // extension header, its protocol stands in the first fragment only.
-                flags = flag::later_fragment;
-                if (step_of[next] != Step::none) {
-                    return unknown_upper(packet, flags, headers);
-                }
-            } else if ((fragment & 1) != 0) {
-                flags = flag::first_fragment;
-            }
-        } else if (step == Step::authentication) {
-            size = (header[1] + 2U) * 4;  // RFC 4302 section 2.2
-        } else {
-            size = (header[1] + 1U) * 8;
+        if (step == Step::eight) [[likely]] {
+            at += (header[1] + 1U) * 8;  // beyond the limit: seen below, since there is no way back
+            continue;
         }
-        at += size;
-        if (at - first > max_extension_bytes || at > packet.end) {
+        if (at > limit) {
             return unknown_upper(packet, flags, headers);
         }
+        if (step == Step::authentication) {
+            at += (header[1] + 2U) * 4;  // RFC 4302 section 2.2
+            continue;
+        }
+        const std::uint32_t fragment = load_be16(header + 2);
+        headers.fragment_id = load_be32(header + 4);
+        headers.fragment_offset = static_cast<std::uint16_t>(fragment & 0xfff8);
+        if ((fragment & 0xfff8) != 0) {
+            // The bytes that follow are from the middle of the datagram. Where it began with another
+            // extension header, its protocol stands in the first fragment only.
+            flags = flag::later_fragment;
+            if (step_of[next] != Step::none) {
+                return unknown_upper(packet, flags, headers);
+            }
+        } else if ((fragment & 1) != 0) {
+            flags = flag::first_fragment;
+        }
+        at += 8;
     }
-    return finish(packet, at, next, flags, headers);
+    return at > limit ? unknown_upper(packet, flags, headers) : finish(packet, at, next, flags, headers);
 }
 
 inline Verdict parse_ipv6(const Frame& frame, std::uint32_t l3, std::uint64_t vlans, Headers& headers) {
@@ -290,9 +293,9 @@ inline Verdict parse(const Frame& frame, Headers& headers) {
     return parse_type(frame, type, ethernet_size, 0, headers);
 }
 
-// Most frames of most links in half as many instructions: untagged IPv4 without options, no fragment, with
-// ports. The result is parse's. False: it is another frame, nothing was decided.
-inline bool parse_common(const Frame& frame, std::uint32_t& source, std::uint32_t& dest, Headers& headers) {
+// What common_frames.h is about, and with ports: in half as many instructions. The result is parse's. False:
+// it is another frame, nothing was decided.
+inline bool parse_common(const Frame& frame, Headers& headers) {
     constexpr std::uint32_t l3 = ethernet_size;
     constexpr std::uint32_t l4 = l3 + ipv4_size;
     if (frame.readable < l4 + 4) {
@@ -308,8 +311,6 @@ inline bool parse_common(const Frame& frame, std::uint32_t& source, std::uint32_
         upper_of[protocol] != Upper::ports || total < ipv4_size + 4 || total > frame.length - l3) {
         return false;
     }
-    source = load_be32(ip + 12);
-    dest = load_be32(ip + 16);
     store_address(headers.source, ip + 12);
     store_address(headers.dest, ip + 16);
     store_words(headers, place_word(total, l3, l4), upper_word(load_be32(ip + 20), protocol, 0, 0),
@@ -317,12 +318,12 @@ inline bool parse_common(const Frame& frame, std::uint32_t& source, std::uint32_
     return true;
 }
 
-// Frame i of a burst whose masks do not know it yet.
-inline void parse_into(const Frame& frame, std::size_t i, HeaderBurst& burst) {
-    Headers& headers = burst.headers[i];
-    const Verdict verdict = parse(frame, headers);
+// Frame i of a burst, whose masks do not know it yet, has been parsed.
+inline void note(Verdict verdict, std::size_t i, HeaderBurst& burst) {
+    const Headers& headers = burst.headers[i];
     burst.source4[i] = load_be32(headers.source.data());
     burst.dest4[i] = load_be32(headers.dest.data());
+    burst.addresses6[i] = headers.source.data();
     const bool match = matchable(verdict);
     const bool is_ipv4 = headers.family == lib::Family::ipv4;
     burst.ipv4 |= std::uint64_t{match && is_ipv4} << i;
@@ -332,7 +333,95 @@ inline void parse_into(const Frame& frame, std::size_t i, HeaderBurst& burst) {
     burst.fragments |= std::uint64_t{(headers.flags & fragment) != 0} << i;
 }
 
+// An IP header behind Ethernet and its tags.
+struct Inside {
+    const std::uint8_t* ip;
+    std::uint32_t readable;  // bytes from there
+    std::uint32_t length;    // likewise, of the frame
+};
+
+// Whether parse says `ok`, and no fragment, in which case only the addresses are read.
+inline bool postpone_ipv4(const Inside& inside, std::size_t i, HeaderBurst& burst) {
+    const std::uint8_t* const ip = inside.ip;
+    const std::uint32_t header = (ip[0] & 0x0fU) * 4;
+    const std::uint32_t total = load_be16(ip + 2);
+    if ((ip[0] >> 4) != 4 || header < ipv4_size || total < header + 4 || total > inside.length ||
+        inside.readable < header + 4 || (load_be16(ip + 6) & 0x3fff) != 0) {
+        return false;
+    }
+    burst.source4[i] = load_be32(ip + 12);
+    burst.dest4[i] = load_be32(ip + 16);
+    return true;
+}
+
+inline bool postpone_ipv6(const Inside& inside, std::size_t i, HeaderBurst& burst) {
+    const std::uint8_t* const ip = inside.ip;
+    if (inside.readable < ipv6_size + 4 || (ip[0] >> 4) != 6 || step_of[ip[6]] != Step::none) {
+        return false;
+    }
+    const std::uint32_t payload = load_be16(ip + 4);
+    if (payload < 4 || ipv6_size + payload > inside.length) {
+        return false;
+    }
+    burst.addresses6[i] = ip + 8;
+    return true;
+}
+
+// A frame of common_bytes at least, of which the type behind its tags is known.
+[[gnu::noinline]] void parse_behind(const Frame& frame, std::uint16_t type, std::uint8_t tags, std::size_t i,
+                                    HeaderBurst& burst) {
+    Headers& headers = burst.headers.overwrite(i);
+    if (is_vlan(type)) {
+        return note(parse(frame, headers), i, burst);
+    }
+    const std::uint8_t* const first = frame.data + ethernet_size;
+    const std::uint32_t l3 = ethernet_size + tags * vlan_size;
+    const std::uint64_t vlans =
+        tags == 0 ? 0 : vlan_word(tags, load_be16(first), load_be16(frame.data + l3 - vlan_size));
+    note(parse_type(frame, type, l3, vlans, headers), i, burst);
+}
+
+// The frames that are not common, but mostly not strange either: VLAN tags, IPv4 options, IPv6.
+void parse_others(std::span<const Frame> frames, std::uint64_t others, HeaderBurst& burst) {
+    static_assert(ethernet_size + max_vlan_tags * vlan_size <= common_bytes);
+    std::uint64_t ipv4 = 0;
+    std::uint64_t ipv6 = 0;
+    for_each_bit(others, [&](std::size_t i) {
+        const Frame& frame = frames[i];
+        if (frame.readable < common_bytes) [[unlikely]] {
+            return note(parse(frame, burst.headers.overwrite(i)), i, burst);
+        }
+        const std::uint8_t* at = frame.data + ethernet_size;
+        std::uint16_t type = load_be16(at - 2);
+        std::uint8_t tags = 0;
+        for (; is_vlan(type) && tags < max_vlan_tags; ++tags) {
+            at += vlan_size;
+            type = load_be16(at - 2);
+        }
+        const auto l3 = static_cast<std::uint32_t>(at - frame.data);
+        const Inside inside{.ip = at, .readable = frame.readable - l3, .length = frame.length - l3};
+        if (type == type_ipv4 && postpone_ipv4(inside, i, burst)) {
+            ipv4 |= std::uint64_t{1} << i;
+        } else if (type == type_ipv6 && postpone_ipv6(inside, i, burst)) {
+            ipv6 |= std::uint64_t{1} << i;
+        } else {
+            parse_behind(frame, type, tags, i, burst);
+        }
+    });
+    burst.ipv4 |= ipv4;
+    burst.ipv6 |= ipv6;
+    burst.headers.postpone_too(ipv4 | ipv6);
+}
+
 }  // namespace
+
+void LazyHeaders::complete(std::size_t frame) const noexcept {
+    assert(!closed_);
+    pending_ &= ~(std::uint64_t{1} << frame);
+    if (!parse_common(frames_[frame], headers_[frame])) {
+        parse(frames_[frame], headers_[frame]);
+    }
+}
 
 Headers parse_frame(const Frame& frame) noexcept {
     Headers headers{};
@@ -340,25 +429,21 @@ Headers parse_frame(const Frame& frame) noexcept {
     return headers;
 }
 
-void parse_burst(std::span<const Frame> frames, HeaderBurst& burst) noexcept {
-    const std::size_t count = std::min(frames.size(), max_burst);
-    std::uint64_t others = 0;
-    std::uint64_t bit = 1;
-    for (std::size_t i = 0; i < count; ++i, bit <<= 1) {
-        if (!parse_common(frames[i], burst.source4[i], burst.dest4[i], burst.headers[i])) {
-            others |= bit;
-        }
-    }
+void parse_burst(std::span<const Frame> frames, HeaderBurst& burst, CommonFunction common) noexcept {
+    const auto count = static_cast<std::uint32_t>(std::min(frames.size(), max_burst));
     const std::uint64_t all = count == max_burst ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
-    burst.count = static_cast<std::uint32_t>(count);
+    const std::uint64_t known = common(
+        frames.data(), count,
+        {.source4 = burst.source4.data(), .dest4 = burst.dest4.data(), .frames = burst.headers.frames()});
+    burst.count = count;
     burst.frames = all;
-    burst.ipv4 = all & ~others;
+    burst.ipv4 = known;
     burst.ipv6 = 0;
     burst.uneven = 0;
     burst.fragments = 0;
-    for (; others != 0; others &= others - 1) {
-        const auto i = static_cast<std::size_t>(std::countr_zero(others));
-        parse_into(frames[i], i, burst);
+    burst.headers.postpone(known);
+    if (known != all) {
+        parse_others(frames, all & ~known, burst);
     }
 }
 
@@ -368,7 +453,7 @@ void parse_again(const Frame& frame, std::size_t place, HeaderBurst& burst) noex
     burst.ipv6 &= others;
     burst.uneven &= others;
     burst.fragments &= others;
-    parse_into(frame, place, burst);
+    note(parse(frame, burst.headers.overwrite(place)), place, burst);
 }
 
 }  // namespace flowtap::dataplane::match

@@ -9,6 +9,8 @@
 // Thread safety: pure functions.
 #pragma once
 
+#include "dataplane/match/common_frames.h"
+#include "dataplane/match/frame.h"
 #include "dataplane/match/headers.h"
 
 #include <cstddef>
@@ -25,14 +27,10 @@ inline constexpr std::size_t max_labels = 16;            ///< of an MPLS stack
 /// No byte from here on changes what is read: the caps together.
 inline constexpr std::uint32_t header_bound = 696;
 
-struct Frame {
-    const std::uint8_t* data = nullptr;  ///< the destination MAC address; may be null when readable is 0
-    std::uint32_t readable = 0;          ///< contiguous bytes at data; with chained buffers, of the first one
-    std::uint32_t length = 0;            ///< bytes of the whole frame without FCS, at least readable
-};
-
-/// Parses up to max_burst frames (more are left out: count says how many were taken).
-void parse_burst(std::span<const Frame> frames, HeaderBurst& burst) noexcept;
+/// Parses up to max_burst frames (more are left out: count says how many were taken). What is postponed
+/// (LazyHeaders) reads the frames' bytes later. `common` changes nothing but the speed.
+void parse_burst(std::span<const Frame> frames, HeaderBurst& burst,
+                 CommonFunction common = common_function(best_simd())) noexcept;
 
 /// Parses one frame of the burst anew, of which more is readable now; its other frames stay as they are.
 void parse_again(const Frame& frame, std::size_t place, HeaderBurst& burst) noexcept;

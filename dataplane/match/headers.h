@@ -2,11 +2,13 @@
 //
 // A burst is kept twice: the addresses of IPv4 frames side by side, so that the prefilter loads sixteen
 // frames with one instruction, and one cache line a frame with the rest, which only the frames that the
-// prefilter lets pass are asked for. Bit i of every mask speaks of frame i.
+// prefilter lets pass are asked for, and which is not written before (LazyHeaders). Bit i of every mask
+// speaks of frame i.
 //
 // Thread safety: plain data, owned by one worker.
 #pragma once
 
+#include "dataplane/match/frame.h"
 #include "lib/address.h"
 #include "lib/counters.h"
 
@@ -15,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 namespace flowtap::dataplane::match {
 
@@ -123,7 +126,7 @@ struct alignas(64) Headers {
     std::uint32_t fragment_id;      ///< IPv4 identification (16 bits) or IPv6 identification, host byte order
     std::uint16_t fragment_offset;  ///< bytes from the start of the fragmentable part
 };
-static_assert(sizeof(Headers) == 64);
+static_assert(sizeof(Headers) == 64 && offsetof(Headers, source) == 0 && offsetof(Headers, dest) == 16);
 
 /// Calls function(i) for each bit i of the mask that is set, from the lowest.
 template <typename Function>
@@ -132,6 +135,45 @@ inline void for_each_bit(std::uint64_t mask, Function function) {
         function(static_cast<std::size_t>(std::countr_zero(mask)));
     }
 }
+
+/// The headers of a burst's frames. Those of a pending frame are written when they are asked for: almost no
+/// frame's are. So what is here cannot be seen unwritten; but a pending frame's bytes must stay where they
+/// are until close().
+class LazyHeaders {
+  public:
+    const Headers& operator[](std::size_t frame) const {
+        if ((pending_ >> frame & 1) != 0) {
+            complete(frame);
+        }
+        return headers_[frame];
+    }
+    Headers& operator[](std::size_t frame) { return const_cast<Headers&>(std::as_const(*this)[frame]); }
+
+    /// Where the parser leaves the frames that it may postpone.
+    Frame* frames() { return frames_.data(); }
+    /// These of frames() are all that is pending now; parse_frame says of each that its verdict is `ok`.
+    void postpone(std::uint64_t frames) {
+        pending_ = frames;
+        closed_ = false;
+    }
+    void postpone_too(std::uint64_t frames) { pending_ |= frames; }
+    /// Not to be completed any more, but overwritten.
+    Headers& overwrite(std::size_t frame) {
+        pending_ &= ~(std::uint64_t{1} << frame);
+        return headers_[frame];
+    }
+    std::uint64_t pending() const { return pending_; }
+    /// The frames' bytes may go: nobody asks for a pending frame's headers any more.
+    void close() { closed_ = true; }
+
+  private:
+    void complete(std::size_t frame) const noexcept;
+
+    mutable std::uint64_t pending_ = 0;
+    bool closed_ = false;
+    mutable std::array<Headers, max_burst> headers_;
+    alignas(64) std::array<Frame, max_burst> frames_;
+};
 
 struct HeaderBurst {
     std::uint32_t count = 0;  ///< frames
@@ -145,7 +187,10 @@ struct HeaderBurst {
     /// Addresses of IPv4 frames as numbers in host byte order; for other frames any value.
     alignas(64) std::array<std::uint32_t, max_burst> source4;
     alignas(64) std::array<std::uint32_t, max_burst> dest4;
-    std::array<Headers, max_burst> headers;
+    /// Of IPv6 frames: 16 bytes of source, then 16 of destination, in the frame or in its headers; for other
+    /// frames any value.
+    std::array<const std::uint8_t*, max_burst> addresses6;
+    LazyHeaders headers;
 };
 
 /// What a lib::InterfaceTerm is compared with: the port, and the VLAN id of the outermost tag, 0 without one

@@ -1,4 +1,5 @@
-// Which instructions the prefilter uses. Every variant gives the same answers; they differ in speed only.
+// Which instructions the prefilter and the parser use. Every variant gives the same answers; they differ in
+// speed only.
 #pragma once
 
 #include <cstdint>

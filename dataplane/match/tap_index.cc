@@ -1,5 +1,7 @@
 #include "dataplane/match/tap_index.h"
 
+#include "dataplane/match/division.h"
+
 #include <algorithm>
 #include <bit>
 #include <cassert>
@@ -13,7 +15,6 @@ namespace {
 // Keys a bucket on average. Half as many buckets make the filter smaller, but let four times as many keys
 // pass it that are not there, and each costs more than the filter saves.
 constexpr std::uint32_t load = 2;
-constexpr std::uint32_t smallest = 16;  // buckets
 
 std::uint64_t cell_of(Entry& entry) {
     const auto pointer = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&entry));
@@ -59,56 +60,109 @@ void store_word(std::uint32_t& word, std::uint32_t value) {
 
 }  // namespace
 
+/// Its words follow.
+struct alignas(64) TapIndex::Words {
+    std::uint32_t room = 0;  ///< buckets
+    Words* next_retired = nullptr;
+
+    static std::size_t bytes_for(std::uint32_t room) {
+        return sizeof(Words) + 2 * std::size_t{room} * sizeof(std::uint32_t);
+    }
+    std::uint32_t* first() { return static_cast<std::uint32_t*>(static_cast<void*>(this + 1)); }
+};
+
 TapIndex::TapIndex(Memory& memory, std::uint64_t keys)
     : memory_(memory),
       capacity_(static_cast<std::uint32_t>(
-          std::bit_ceil(std::clamp<std::uint64_t>(keys, smallest * load, std::uint64_t{1} << 28)) / load)),
-      settled_(smallest),
-      sealed_(smallest),
-      size_(smallest) {
-    buckets_ = static_cast<Bucket*>(memory_.take(capacity_ * sizeof(Bucket), alignof(Bucket)));
-    words_ =
-        static_cast<std::uint32_t*>(memory_.take(2 * capacity_ * sizeof(std::uint32_t), alignof(Bucket)));
-    if (buckets_ == nullptr || words_ == nullptr) {
-        if (buckets_ != nullptr) {
-            memory_.give(buckets_, capacity_ * sizeof(Bucket), alignof(Bucket));
-        }
+          std::bit_ceil(std::clamp<std::uint64_t>(keys, smallest_size * load, std::uint64_t{1} << 28)) /
+          load)),
+      settled_(smallest_size),
+      sealed_(smallest_size),
+      size_(smallest_size) {
+    if (!add_chunk(0)) {
         throw std::bad_alloc();
     }
-    // The rest is built when the table grows into it: untouched, it costs no memory.
-    for (std::uint32_t bucket = 0; bucket < smallest; ++bucket) {
-        new (buckets_ + bucket) Bucket;
-        words_[2 * bucket] = 0;
-        words_[2 * bucket + 1] = 0;
+    if (!resize_words(smallest_size)) {
+        free_chunk(0);
+        throw std::bad_alloc();
+    }
+    for (std::uint32_t number = 0; number < smallest_size; ++number) {
+        new (&bucket(number)) Bucket;
     }
 }
 
 TapIndex::~TapIndex() {
-    for (std::uint32_t bucket = 0; bucket < std::max(settled_, size()); ++bucket) {
-        free_lines(buckets_[bucket]);
+    for (std::uint32_t number = 0; number < std::max(settled_, size()); ++number) {
+        free_lines(bucket(number));
     }
     for (OverflowLine*& list : {std::ref(retired_), std::ref(sealed_lines_)}) {
         while (list != nullptr) {
             free_line(std::exchange(list, list->next_retired));
         }
     }
-    memory_.give(buckets_, capacity_ * sizeof(Bucket), alignof(Bucket));
-    memory_.give(words_, 2 * capacity_ * sizeof(std::uint32_t), alignof(Bucket));
+    for (std::size_t chunk = 0; chunk < chunks_.size(); ++chunk) {
+        free_chunk(chunk);
+    }
+    free_words(words_block_);
+    free_words(retired_words_);
+    free_words(sealed_words_);
 }
 
 TapIndex::View TapIndex::view() const noexcept {
     const std::uint32_t size = size_.load(std::memory_order_acquire);
-    return {.filter = {.words = words_, .size = size}, .buckets = buckets_, .mask = std::bit_ceil(size) - 1};
+    return {.filter = {.words = words_.load(std::memory_order_acquire), .size = size},
+            .chunks = &chunks_,
+            .mask = std::bit_ceil(size) - 1};
 }
 
-Bucket& TapIndex::home(std::uint32_t hash) const {
-    return buckets_[bucket_of(hash, size(), std::bit_ceil(size()) - 1)];
+std::uint32_t TapIndex::home(std::uint32_t hash) const {
+    return bucket_of(hash, size(), std::bit_ceil(size()) - 1);
+}
+
+// Every reader's size fits into both the old words and the new ones.
+bool TapIndex::resize_words(std::uint32_t room) {
+    void* const memory = memory_.take(Words::bytes_for(room), alignof(Words));
+    if (memory == nullptr) {
+        return false;
+    }
+    auto* const block = new (memory) Words{.room = room};
+    std::fill_n(block->first(), 2 * std::size_t{room}, 0U);
+    if (words_block_ != nullptr) {
+        std::copy_n(words(), 2 * std::size_t{std::min(room, words_block_->room)}, block->first());
+        words_block_->next_retired = std::exchange(retired_words_, words_block_);
+    }
+    words_block_ = block;
+    words_.store(block->first(), std::memory_order_release);
+    return true;
+}
+
+void TapIndex::free_words(Words* block) {
+    while (block != nullptr) {
+        Words* const next = block->next_retired;
+        memory_.give(block, Words::bytes_for(block->room), alignof(Words));
+        block = next;
+    }
+}
+
+// Untouched, the rest of a large chunk costs no memory: its buckets are built when the index grows into it.
+bool TapIndex::add_chunk(std::size_t chunk) {
+    const std::uint32_t buckets = std::max(first_of_chunk(chunk), smallest_size);
+    void* const memory = memory_.take(buckets * sizeof(Bucket), alignof(Bucket));
+    chunks_[chunk].store(static_cast<Bucket*>(memory), std::memory_order_release);
+    return memory != nullptr;
+}
+
+void TapIndex::free_chunk(std::size_t chunk) {
+    if (Bucket* const buckets = chunks_[chunk].exchange(nullptr, std::memory_order_relaxed)) {
+        memory_.give(buckets, std::max(first_of_chunk(chunk), smallest_size) * sizeof(Bucket),
+                     alignof(Bucket));
+    }
 }
 
 // Cells that stay in a bucket for old readers only are of hashes that live elsewhere: never found here.
 Cell* TapIndex::find(std::uint32_t hash) const {
     Cell* found = nullptr;
-    any_cell(home(hash), [&](Cell& cell) {
+    any_cell(bucket(home(hash)), [&](Cell& cell) {
         const std::uint64_t value = cell.load(std::memory_order_relaxed);
         if (value == 0 || tag_in(value) != tag_of(hash) || entry_in(value)->hash != hash) {
             return false;
@@ -142,19 +196,29 @@ bool TapIndex::insert(Entry& entry) noexcept {
     entry.previous = nullptr;
     if (Cell* const cell = find(entry.hash); cell != nullptr) {
         Entry* const head = entry_in(cell->load(std::memory_order_relaxed));
+        if (is_division(*head)) {
+            Entry* const second = head->next.load(std::memory_order_relaxed);
+            entry.next.store(second, std::memory_order_relaxed);
+            entry.previous = head;
+            if (second != nullptr) {
+                second->previous = &entry;
+            }
+            head->next.store(&entry, std::memory_order_release);
+            return true;
+        }
         entry.next.store(head, std::memory_order_relaxed);
         head->previous = &entry;
         cell->store(cell_of(entry), std::memory_order_release);
         return true;
     }
-    Bucket& bucket = home(entry.hash);
-    Cell* const cell = find_free(bucket);
+    const std::uint32_t number = home(entry.hash);
+    Cell* const cell = find_free(bucket(number));
     if (cell == nullptr) {
         return false;
     }
     entry.next.store(nullptr, std::memory_order_relaxed);
     const std::uint16_t tag = tag_of(entry.hash);
-    std::uint32_t& word = words_[2 * (&bucket - buckets_) + (tag & 1)];
+    std::uint32_t& word = words()[2 * std::size_t{number} + (tag & 1)];
     store_word(word, word | filter_bits(tag));
     cell->store(cell_of(entry), std::memory_order_release);
     ++keys_;
@@ -178,18 +242,22 @@ void TapIndex::unlink(Entry& entry) noexcept {
         return;
     }
     cell->store(0, std::memory_order_release);
-    Bucket& bucket = home(entry.hash);
-    refill_filter(static_cast<std::uint32_t>(&bucket - buckets_));
-    drop_empty_lines(bucket);
+    const std::uint32_t number = home(entry.hash);
+    refill_filter(number);
+    drop_empty_lines(bucket(number));
     --keys_;
     adapt();
 }
 
-std::size_t TapIndex::crowd(std::uint32_t hash, std::size_t limit) const noexcept {
+Entry* TapIndex::head(std::uint32_t hash) const noexcept {
     const Cell* const cell = find(hash);
+    return cell == nullptr ? nullptr : entry_in(cell->load(std::memory_order_relaxed));
+}
+
+std::size_t TapIndex::crowd(std::uint32_t hash, std::size_t limit) const noexcept {
     std::size_t count = 0;
-    for (const Entry* entry = cell == nullptr ? nullptr : entry_in(cell->load(std::memory_order_relaxed));
-         entry != nullptr && count < limit; entry = entry->next.load(std::memory_order_relaxed)) {
+    for (const Entry* entry = head(hash); entry != nullptr && count < limit;
+         entry = entry->next.load(std::memory_order_relaxed)) {
         ++count;
     }
     return count;
@@ -211,16 +279,16 @@ bool TapIndex::copy_moving(const Bucket& from, Bucket& to, std::uint32_t mask, s
     });
 }
 
-void TapIndex::refill_filter(std::uint32_t bucket) {
-    std::array<std::uint32_t, 2> words{};
-    each_cell(buckets_[bucket], [&](const Cell& cell) {
+void TapIndex::refill_filter(std::uint32_t number) {
+    std::array<std::uint32_t, 2> filled{};
+    each_cell(bucket(number), [&](const Cell& cell) {
         const std::uint64_t value = cell.load(std::memory_order_relaxed);
         if (value != 0) {
-            words[tag_in(value) & 1] |= filter_bits(tag_in(value));
+            filled[tag_in(value) & 1] |= filter_bits(tag_in(value));
         }
     });
-    store_word(words_[2 * bucket], words[0]);
-    store_word(words_[2 * bucket + 1], words[1]);
+    store_word(words()[2 * std::size_t{number}], filled[0]);
+    store_word(words()[2 * std::size_t{number} + 1], filled[1]);
 }
 
 void TapIndex::drop_empty_lines(Bucket& bucket) {
@@ -248,12 +316,16 @@ void TapIndex::free_lines(Bucket& bucket) {
     }
 }
 
+bool TapIndex::is_too_large() const {
+    return keys_ * 4 < std::uint64_t{size()} * load;
+}
+
 // More than one step a call, so that the size catches up after a time in which it could not change; few, so
 // that no call takes long.
 void TapIndex::adapt() {
     for (int step = 0; step < 2 && keys_ > std::uint64_t{size()} * load && split(); ++step) {
     }
-    for (int step = 0; step < 4 && keys_ * 4 < std::uint64_t{size()} * load && merge(); ++step) {
+    for (int step = 0; step < 4 && is_too_large() && merge(); ++step) {
     }
 }
 
@@ -262,11 +334,19 @@ bool TapIndex::split() {
     if (number == capacity_ || number < settled_) {
         return false;
     }
+    const std::size_t chunk = chunk_of(number);
+    const bool first_of_its_chunk = number == first_of_chunk(chunk);
+    if ((number == words_block_->room && !resize_words(2 * number)) ||
+        (first_of_its_chunk && !add_chunk(chunk))) {
+        return false;
+    }
     const std::uint32_t mask = mask_of(number);
-    const Bucket& old = buckets_[number & (mask >> 1)];
-    Bucket& bucket = *new (buckets_ + number) Bucket;
-    if (!copy_moving(old, bucket, mask, number)) {
-        free_lines(bucket);
+    Bucket& added = *new (&bucket(number)) Bucket;
+    if (!copy_moving(bucket(number & (mask >> 1)), added, mask, number)) {
+        free_lines(added);
+        if (first_of_its_chunk) {
+            free_chunk(chunk);
+        }
         return false;
     }
     refill_filter(number);
@@ -276,14 +356,14 @@ bool TapIndex::split() {
 
 bool TapIndex::merge() {
     const std::uint32_t number = size() - 1;
-    if (number < smallest || size() > settled_) {
+    if (number < smallest_size || size() > settled_) {
         return false;
     }
     const std::uint32_t mask = mask_of(number);
     const std::uint32_t into = number & (mask >> 1);
     // A part that was copied before memory ran out is harmless: nobody looks here for it, and it goes at
     // once.
-    if (!copy_moving(buckets_[number], buckets_[into], mask, number)) {
+    if (!copy_moving(bucket(number), bucket(into), mask, number)) {
         forget_moved(number);
         return false;
     }
@@ -296,19 +376,20 @@ bool TapIndex::merge() {
 void TapIndex::forget_moved(std::uint32_t number) {
     const std::uint32_t mask = mask_of(number);
     const std::uint32_t old = number & (mask >> 1);
-    each_cell(buckets_[old], [&](Cell& cell) {
+    each_cell(bucket(old), [&](Cell& cell) {
         const std::uint64_t value = cell.load(std::memory_order_relaxed);
         if (value != 0 && (spread(entry_in(value)->hash) & mask) == number) {
             cell.store(0, std::memory_order_release);
         }
     });
     refill_filter(old);
-    drop_empty_lines(buckets_[old]);
+    drop_empty_lines(bucket(old));
 }
 
 void TapIndex::seal() noexcept {
     assert(sealed_lines_ == nullptr && sealed_ == settled_);
     sealed_lines_ = std::exchange(retired_, nullptr);
+    sealed_words_ = std::exchange(retired_words_, nullptr);
     sealed_ = size();
 }
 
@@ -317,7 +398,7 @@ bool TapIndex::settle(std::size_t& budget) noexcept {
         if (settled_ < sealed_) {
             forget_moved(settled_++);
         } else {
-            free_lines(buckets_[--settled_]);
+            free_lines(bucket(--settled_));
         }
         --budget;
     }
@@ -325,11 +406,30 @@ bool TapIndex::settle(std::size_t& budget) noexcept {
         free_line(std::exchange(sealed_lines_, sealed_lines_->next_retired));
         --budget;
     }
-    return settled_ == sealed_ && sealed_lines_ == nullptr;
+    if (settled_ != sealed_ || sealed_lines_ != nullptr) {
+        return false;
+    }
+    free_words(std::exchange(sealed_words_, nullptr));
+    trim();
+    return true;
+}
+
+// Gives back what no reader's size reaches, and goes on shrinking where the last removals could not.
+void TapIndex::trim() {
+    const std::uint32_t reached = std::max(size(), settled_);
+    for (std::size_t chunk = chunk_of(reached - 1) + 1; chunk < chunks_.size(); ++chunk) {
+        free_chunk(chunk);
+    }
+    if (reached <= words_block_->room / 4) {
+        (void)resize_words(std::bit_ceil(reached));
+    }
+    for (int step = 0; step < 64 && is_too_large() && merge(); ++step) {
+    }
 }
 
 bool TapIndex::unsettled() const noexcept {
-    return settled_ != size() || sealed_ != size() || retired_ != nullptr || sealed_lines_ != nullptr;
+    return settled_ != size() || sealed_ != size() || retired_ != nullptr || sealed_lines_ != nullptr ||
+           retired_words_ != nullptr || sealed_words_ != nullptr;
 }
 
 }  // namespace flowtap::dataplane::match

@@ -46,19 +46,24 @@ std::size_t words_of(const CompiledCriterion& criterion) {
 }
 
 struct Layout {
-    std::size_t words;    // offset of the ranges
-    std::size_t entries;  // offset of the second entry
+    std::size_t words;      // offset of the ranges
+    std::size_t entries;    // offset of the second entry
+    std::size_t divisions;  // offset of the first Division; 0: none
     std::size_t bytes;
 };
 
-Layout layout_of(const CompiledCriterion& criterion, std::uint32_t keys) {
+Layout layout_of(const CompiledCriterion& criterion, EntryCount count) {
     const std::size_t range_bytes = words_of(criterion) * word_size;
     Layout layout{};
     const bool fits = range_bytes <= sizeof(TapRecord::inline_words);
     layout.words = fits ? offsetof(TapRecord, inline_words) : sizeof(TapRecord);
     const std::size_t end = fits ? sizeof(TapRecord) : layout.words + range_bytes;
     layout.entries = (end + alignof(Entry) - 1) / alignof(Entry) * alignof(Entry);
-    layout.bytes = layout.entries + (keys - 1) * sizeof(Entry);
+    layout.bytes = layout.entries + (count.entries - 1) * sizeof(Entry);
+    if (count.divided) {
+        layout.divisions = layout.bytes;
+        layout.bytes += count.entries * sizeof(Division*);
+    }
     return layout;
 }
 
@@ -80,44 +85,53 @@ const Entry& TapRecord::entry(std::uint32_t index) const {
     return static_cast<const Entry*>(static_cast<const void*>(bytes))[index - 1];
 }
 
-std::uint32_t record_bytes(const CompiledCriterion& criterion, std::uint32_t keys) {
-    return static_cast<std::uint32_t>(layout_of(criterion, keys).bytes);
+Division*& TapRecord::division(std::uint32_t index) {
+    auto* const bytes = static_cast<std::byte*>(static_cast<void*>(this)) + writer.divisions;
+    return static_cast<Division**>(static_cast<void*>(bytes))[index];
 }
 
-TapRecord* build_record(void* block, const CompiledCriterion& criterion, std::uint32_t keys) {
-    const Layout layout = layout_of(criterion, keys);
+std::uint32_t record_bytes(const CompiledCriterion& criterion, EntryCount count) {
+    return static_cast<std::uint32_t>(layout_of(criterion, count).bytes);
+}
+
+TapRecord* build_record(void* block, const CompiledCriterion& criterion, EntryCount count) {
+    const Layout layout = layout_of(criterion, count);
     auto* const bytes = static_cast<std::byte*>(block);
     auto* const record = new (block) TapRecord;
     record->bounded = criterion.bounded();
     record->traits = static_cast<std::uint8_t>(
         criterion.required() | (criterion.family() == lib::Family::ipv6 ? trait::ipv6 : std::uint8_t{0}) |
         (criterion.layer2() ? trait::layer2 : std::uint8_t{0}) |
-        (keys > 1 ? trait::many_keys : std::uint8_t{0}));
+        (count.entries > 1 ? trait::many_keys : std::uint8_t{0}));
     record->words = static_cast<std::uint8_t>(layout.words / word_size);
     record->writer.bytes = static_cast<std::uint32_t>(layout.bytes);
-    record->writer.keys = keys;
+    record->writer.keys = count.entries;
     record->writer.entries = static_cast<std::uint32_t>(layout.entries);
+    record->writer.divisions = static_cast<std::uint32_t>(layout.divisions);
 
     std::byte* to = bytes + layout.words;
     for_each_set(criterion, [&](std::size_t field, const auto& set) {
         if (set.size() == 1) {
             record->single |= static_cast<std::uint8_t>(1U << field);
         } else {
-            const auto count = static_cast<std::uint32_t>(set.size());
-            std::memcpy(to, &count, sizeof count);
-            to += sizeof count;
+            const auto ranges = static_cast<std::uint32_t>(set.size());
+            std::memcpy(to, &ranges, sizeof ranges);
+            to += sizeof ranges;
         }
         const std::size_t size = set.size() * sizeof(set.front());
         std::memcpy(to, set.data(), size);
         to += size;
     });
-    for (std::uint32_t index = 0; index < keys; ++index) {
+    for (std::uint32_t index = 0; index < count.entries; ++index) {
         Entry& entry = record->entry(index);
         if (index != 0) {
             new (&entry) Entry;
         }
         const auto* const at = static_cast<const std::byte*>(static_cast<const void*>(&entry));
-        entry.back = static_cast<std::uint32_t>(at - bytes) & 0xff'ffffU;
+        entry.back = static_cast<std::uint32_t>(at - bytes) / 8 & 0xf'ffffU;
+        if (count.divided) {
+            record->division(index) = nullptr;
+        }
     }
     return record;
 }

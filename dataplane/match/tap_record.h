@@ -1,7 +1,8 @@
 // One tap as the workers see it: a cache line for the tap that names one host, more for one that names more.
 //
 // Layout of the block: the record; then, if they do not fit into it, the ranges of the bounded fields; then
-// the entries by which the index finds the tap, beyond the first.
+// the entries by which the index finds the tap, beyond the first; then, if any of them is of a part of a key,
+// for each entry the Division that it is counted in.
 //
 // Thread safety: the writer fills a record before it links an entry of it; afterwards `removed`, `added`
 // (when a batch is rolled back) and Entry::next change, which are atomic; Housekeeping and Entry::previous
@@ -29,8 +30,9 @@ struct Entry {
     std::atomic<Entry*> next = nullptr;
     Entry* previous = nullptr;  ///< null: the first of its list
     std::uint32_t hash = 0;
-    std::uint32_t back : 24 = 0;  ///< bytes from the record to here
-    std::uint32_t place : 8 = 0;  ///< a Place, any_place or interface_place
+    std::uint32_t back : 20 = 0;  ///< from the record to here, in units of 8 bytes
+    std::uint32_t kind : 4 = 0;   ///< not 0: under a part of the key; see division.h
+    std::uint32_t place : 8 = 0;  ///< a Place, or one of the special ones
 };
 static_assert(sizeof(Entry) == 24);
 
@@ -49,6 +51,7 @@ inline constexpr std::uint8_t many_keys = 0x80;  ///< one frame may find the tap
 }  // namespace trait
 
 struct TapRecord;
+struct Division;
 
 /// What the fast path does not need. The links are the writer's, the rest is constant.
 struct Housekeeping {
@@ -61,6 +64,7 @@ struct Housekeeping {
     std::uint32_t bytes = 0;            ///< of the block
     std::uint32_t keys = 0;             ///< entries, the first included
     std::uint32_t entries = 0;          ///< bytes from the record to the second entry
+    std::uint32_t divisions = 0;        ///< bytes from the record to the first Division; 0: there are none
 };
 
 struct TapRecord {                            // its block is aligned to a cache line
@@ -86,23 +90,31 @@ struct TapRecord {                            // its block is aligned to a cache
     /// 0 .. writer.keys - 1.
     Entry& entry(std::uint32_t index);
     const Entry& entry(std::uint32_t index) const;
+    /// What entry(index) is counted in; the writer's. Only of entries with a kind.
+    Division*& division(std::uint32_t index);
 };
 static_assert(offsetof(TapRecord, writer) == 64, "what readers touch of a one-host tap is one cache line");
 
 inline const TapRecord& record_of(const Entry& entry) {
     const auto* const bytes = static_cast<const std::byte*>(static_cast<const void*>(&entry));
-    return *static_cast<const TapRecord*>(static_cast<const void*>(bytes - entry.back));
+    return *static_cast<const TapRecord*>(static_cast<const void*>(bytes - std::size_t{8} * entry.back));
 }
 inline TapRecord& record_of(Entry& entry) {
     auto* const bytes = static_cast<std::byte*>(static_cast<void*>(&entry));
-    return *static_cast<TapRecord*>(static_cast<void*>(bytes - entry.back));
+    return *static_cast<TapRecord*>(static_cast<void*>(bytes - std::size_t{8} * entry.back));
 }
 
-/// Bytes of the block for a criterion and a number of keys (at least 1).
-std::uint32_t record_bytes(const CompiledCriterion& criterion, std::uint32_t keys);
+/// How many entries, at least 1; `divided`: some of them are of parts.
+struct EntryCount {
+    std::uint32_t entries = 1;
+    bool divided = false;
+};
 
-/// Builds the record in a block of record_bytes(criterion, keys) bytes, aligned to 64. The entries have no
+/// Bytes of the block for a criterion.
+std::uint32_t record_bytes(const CompiledCriterion& criterion, EntryCount count);
+
+/// Builds the record in a block of record_bytes(criterion, count) bytes, aligned to 64. The entries have no
 /// key yet.
-TapRecord* build_record(void* block, const CompiledCriterion& criterion, std::uint32_t keys);
+TapRecord* build_record(void* block, const CompiledCriterion& criterion, EntryCount count);
 
 }  // namespace flowtap::dataplane::match

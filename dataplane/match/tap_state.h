@@ -2,10 +2,12 @@
 #pragma once
 
 #include "dataplane/match/compiled_criterion.h"
+#include "dataplane/match/division.h"
 #include "dataplane/match/interface_lists.h"
 #include "dataplane/match/key_space.h"
 #include "dataplane/match/memory.h"
 #include "dataplane/match/prefilter.h"
+#include "dataplane/match/slot_array.h"
 #include "dataplane/match/tap_cover.h"
 #include "dataplane/match/tap_index.h"
 #include "dataplane/match/tap_record.h"
@@ -16,6 +18,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory_resource>
+#include <span>
 #include <vector>
 
 namespace flowtap::dataplane::match {
@@ -32,6 +35,14 @@ struct Masks {
     std::uint64_t frames;
     std::uint64_t ipv4;
     std::uint64_t ipv6;
+};
+
+/// What one entry of a tap will be.
+struct Placement {
+    std::uint32_t hash;
+    Place place;
+    std::uint8_t kind;       ///< not 0: of a part
+    std::uint32_t key_hash;  ///< of the key that it is a part of
 };
 
 struct TapTable::State {
@@ -58,13 +69,15 @@ struct TapTable::State {
     Memory memory;
     TapIndex index;
     Quiescence& quiescence;
-    std::pmr::vector<TapRecord*> slots;  ///< the newest tap of each slot
+    SlotArray slots;
     std::array<std::uint32_t, groups * max_levels> level_counts{};
     std::uint64_t unkeyed_count = 0;  ///< entries in lists, those of interfaces too
     std::uint32_t taps = 0;
     CompiledCriterion compiled;
     TapCover cover;
     std::vector<Key> interface_keys;
+    Partition partition;
+    std::vector<Placement> placements;
 
     TapRecord* added = nullptr;  ///< the batch, newest first
     TapRecord* removed = nullptr;
@@ -73,6 +86,9 @@ struct TapTable::State {
     struct Round {
         TapRecord* to_unlink = nullptr;  ///< removed by a commit
         TapRecord* to_free = nullptr;    ///< unlinked
+        Division* divisions = nullptr;   ///< unlinked
+
+        bool empty() const { return to_unlink == nullptr && to_free == nullptr && divisions == nullptr; }
     };
     Round open;
     Round sealed;
@@ -92,16 +108,24 @@ struct TapTable::State {
     /// The same of a criterion of either direction of a host.
     std::expected<TapRecord*, StageError> build_both(lib::TapSlot slot, lib::TapId id,
                                                      const lib::Criterion& criterion, Payload payload);
+    /// Where the tap of these keys is entered, into `placements`. Throws std::bad_alloc.
+    void place(std::span<const Key> keys);
+    /// Of a record whose entries are as in `placements`.
     bool link(TapRecord& record) noexcept;
     void count_asking(const TapRecord& record, std::int32_t change) noexcept;
     bool link(Entry& entry) noexcept;
+    /// Of a part: the Division of the key, made if there is none; null: no memory.
+    Division* divide(std::uint32_t key_hash) noexcept;
+    bool link_to_part(TapRecord& record, std::uint32_t index, std::uint32_t key_hash) noexcept;
+    void retire_unused(Division& division) noexcept;
+    void free_divisions(Round& round) noexcept;
     bool link_to_interface(Entry& entry) noexcept;
     void push(std::atomic<Entry*>& head, Entry& entry) noexcept;
     /// A tap's first record stands for its twin too, in the next three.
     void unlink(TapRecord& tap) noexcept;
     void retire(TapRecord& tap) noexcept;
     void free(TapRecord& tap) noexcept;
-    void unlink(Entry& entry) noexcept;
+    void unlink(TapRecord& record, std::uint32_t index) noexcept;
     void count_level(Place place, std::int32_t change) noexcept;
     void rollback() noexcept;
     bool reclaim(std::size_t budget) noexcept;

@@ -17,6 +17,13 @@ constexpr std::size_t record_alignment = 64;
 // Entry::place of a tap that nothing can match: it is in no list.
 constexpr Place no_place = 0xfe;
 
+// Taps in the list of a key from which on the key is divided: for fewer, the look for a part costs more than
+// the taps.
+constexpr std::size_t few = 2;
+
+// Entries that a tap of many keys may have in parts. Beyond, one entry a key has to do.
+constexpr std::size_t most_parts = 4096;
+
 std::size_t unkeyed_index(const TapRecord& record) {
     return (record.traits & trait::ipv6) != 0 ? 1 : 0;
 }
@@ -39,23 +46,26 @@ TapTable::State::State(Quiescence& quiescence_, const Options& options)
       // A tap whose range straddles two blocks has two keys.
       index(memory, std::uint64_t{options.max_taps} * 2),
       quiescence(quiescence_),
-      slots(options.max_taps, nullptr, options.memory) {}
+      slots(memory, options.max_taps) {}
 
 TapTable::State::~State() {
     rollback();
-    const auto free_list = [this](TapRecord* record) {
-        while (record != nullptr) {
-            free(*std::exchange(record, record->writer.next_removed));
-        }
-    };
+    slots.for_each([this](TapRecord& record) {
+        unlink(record);
+        retire(record);
+    });
     for (const Round& round : {open, sealed}) {
-        free_list(round.to_unlink);
-        free_list(round.to_free);
-    }
-    for (TapRecord* const record : slots) {
-        if (record != nullptr) {
-            free(*record);
+        for (TapRecord* record = round.to_unlink; record != nullptr;) {
+            TapRecord& tap = *std::exchange(record, record->writer.next_removed);
+            unlink(tap);
+            retire(tap);
         }
+    }
+    for (Round* const round : {&open, &sealed}) {
+        while (round->to_free != nullptr) {
+            free(*std::exchange(round->to_free, round->to_free->writer.next_removed));
+        }
+        free_divisions(*round);
     }
     for (const auto& of_port : published.interfaces) {
         if (InterfaceLists* const lists = of_port.load(std::memory_order_relaxed); lists != nullptr) {
@@ -120,8 +130,66 @@ void TapTable::State::push(std::atomic<Entry*>& head, Entry& entry) noexcept {
     ++unkeyed_count;
 }
 
-void TapTable::State::unlink(Entry& entry) noexcept {
+Division* TapTable::State::divide(std::uint32_t key_hash) noexcept {
+    if (Entry* const head = index.head(key_hash); head != nullptr && is_division(*head)) {
+        return &division_of(*head);
+    }
+    void* const block = memory.take(sizeof(Division), alignof(Division));
+    if (block == nullptr) {
+        return nullptr;
+    }
+    auto* const division = new (block) Division;
+    division->entry.hash = key_hash;
+    if (!index.insert(division->entry)) {
+        memory.give(division, sizeof(Division), alignof(Division));
+        return nullptr;
+    }
+    return division;
+}
+
+bool TapTable::State::link_to_part(TapRecord& record, std::uint32_t index_, std::uint32_t key_hash) noexcept {
+    Division* const division = divide(key_hash);
+    if (division == nullptr) {
+        return false;
+    }
+    Entry& entry = record.entry(index_);
+    if (!index.insert(entry)) {
+        retire_unused(*division);
+        return false;
+    }
+    division->add(static_cast<std::uint8_t>(entry.kind));
+    record.division(index_) = division;
+    count_level(static_cast<Place>(entry.place), 1);
+    return true;
+}
+
+void TapTable::State::retire_unused(Division& division) noexcept {
+    if (division.users == 0) {
+        index.unlink(division.entry);
+        division.next_retired = std::exchange(open.divisions, &division);
+        ++waiting;
+    }
+}
+
+void TapTable::State::free_divisions(Round& round) noexcept {
+    while (round.divisions != nullptr) {
+        memory.give(std::exchange(round.divisions, round.divisions->next_retired), sizeof(Division),
+                    alignof(Division));
+        --waiting;
+    }
+}
+
+void TapTable::State::unlink(TapRecord& record, std::uint32_t index_) noexcept {
+    Entry& entry = record.entry(index_);
     if (entry.place == no_place) {
+        return;
+    }
+    if (entry.kind != 0) {
+        index.unlink(entry);
+        count_level(static_cast<Place>(entry.place), -1);
+        Division& division = *record.division(index_);
+        division.remove(static_cast<std::uint8_t>(entry.kind));
+        retire_unused(division);
         return;
     }
     std::atomic<Entry*>* head = &published.unkeyed[unkeyed_index(record_of(entry))];
@@ -145,9 +213,10 @@ void TapTable::State::unlink(Entry& entry) noexcept {
 
 bool TapTable::State::link(TapRecord& record) noexcept {
     for (std::uint32_t i = 0; i < record.writer.keys; ++i) {
-        if (!link(record.entry(i))) {
+        Entry& entry = record.entry(i);
+        if (entry.kind != 0 ? !link_to_part(record, i, placements[i].key_hash) : !link(entry)) {
             while (i > 0) {
-                unlink(record.entry(--i));
+                unlink(record, --i);
             }
             return false;
         }
@@ -168,7 +237,7 @@ void TapTable::State::unlink(TapRecord& tap) noexcept {
     for_each_record(tap, [this](TapRecord& record) {
         count_asking(record, -1);
         for (std::uint32_t i = 0; i < record.writer.keys; ++i) {
-            unlink(record.entry(i));
+            unlink(record, i);
         }
     });
 }
@@ -183,6 +252,27 @@ void TapTable::State::free(TapRecord& tap) noexcept {
     memory.give(&tap, tap.writer.bytes, record_alignment);
     if (twin != nullptr) {
         memory.give(twin, twin->writer.bytes, record_alignment);
+    }
+}
+
+void TapTable::State::place(std::span<const Key> keys) {
+    placements.clear();
+    partition.choose(compiled);
+    const std::span<const std::uint32_t> values = partition.values();
+    const bool divisible = !values.empty() && keys.size() * values.size() <= most_parts;
+    const auto is_crowded = [&](std::uint32_t hash) {
+        const Entry* const head = index.head(hash);
+        return head != nullptr && (is_division(*head) || index.crowd(hash, few) == few);
+    };
+    for (const Key& key : keys) {
+        if (!divisible || key.place == interface_place || !is_crowded(key.hash)) {
+            placements.push_back({key.hash, key.place, 0, key.hash});
+            continue;
+        }
+        for (const std::uint32_t value : values) {
+            placements.push_back(
+                {part_hash(key.hash, partition.kind(), value), key.place, partition.kind(), key.hash});
+        }
     }
 }
 
@@ -201,11 +291,16 @@ std::expected<TapRecord*, StageError> TapTable::State::build(lib::TapSlot slot, 
                 keys = interface_keys;
             }
         }
+        place(keys);
     } catch (const std::bad_alloc&) {
         return std::unexpected(StageError::no_memory);
     }
 
-    const auto count = static_cast<std::uint32_t>(std::max<std::size_t>(keys.size(), 1));
+    const auto is_of_part = [](const Placement& placement) { return placement.kind != 0; };
+    const EntryCount count{
+        .entries = static_cast<std::uint32_t>(std::max<std::size_t>(placements.size(), 1)),
+        .divided = std::ranges::any_of(placements, is_of_part),
+    };
     const std::uint32_t bytes = record_bytes(compiled, count);
     void* const block = memory.take(bytes, record_alignment);
     if (block == nullptr) {
@@ -216,11 +311,12 @@ std::expected<TapRecord*, StageError> TapTable::State::build(lib::TapSlot slot, 
     record.slot = slot;
     record.writer.id = id;
     record.first.place = compiled.never() ? no_place : any_place;
-    for (std::uint32_t i = 0; i < keys.size(); ++i) {
-        record.entry(i).hash = keys[i].hash;
-        record.entry(i).place = keys[i].place;
+    for (std::uint32_t i = 0; i < placements.size(); ++i) {
+        record.entry(i).hash = placements[i].hash;
+        record.entry(i).place = placements[i].place;
+        record.entry(i).kind = placements[i].kind & 0xfU;
     }
-    if (count > 1 && keys.front().place == interface_place) {
+    if (keys.size() <= 1 || keys.front().place == interface_place) {
         record.traits &= static_cast<std::uint8_t>(~trait::many_keys);  // a frame meets it in one list only
     }
     if (!link(record)) {
@@ -258,15 +354,14 @@ void TapTable::State::rollback() noexcept {
          record = record->writer.next_removed) {
         for_each_record(*record,
                         [](TapRecord& each) { each.removed.store(never, std::memory_order_relaxed); });
-        slots[static_cast<std::size_t>(record->slot)] = record;
+        (void)slots.set(static_cast<std::size_t>(record->slot), *record);  // a tap is there: it succeeds
     }
     TapRecord* next = std::exchange(added, nullptr);
     while (next != nullptr) {
         TapRecord& record = *std::exchange(next, next->writer.next_added);
         for_each_record(record, [](TapRecord& each) { each.added.store(never, std::memory_order_relaxed); });
-        TapRecord*& in_slot = slots[static_cast<std::size_t>(record.slot)];
-        if (in_slot == &record) {
-            in_slot = nullptr;
+        if (const auto place = static_cast<std::size_t>(record.slot); slots.at(place) == &record) {
+            slots.clear(place);
         }
         unlink(record);
         retire(record);
@@ -276,7 +371,7 @@ void TapTable::State::rollback() noexcept {
 bool TapTable::State::reclaim(std::size_t budget) noexcept {
     while (budget > 0) {
         if (!sealed_active) {
-            if (open.to_unlink == nullptr && open.to_free == nullptr && !index.unsettled()) {
+            if (open.empty() && !index.unsettled()) {
                 return false;
             }
             sealed = std::exchange(open, Round{});
@@ -288,6 +383,7 @@ bool TapTable::State::reclaim(std::size_t budget) noexcept {
         if (!quiescence.passed(sealed_period) || !index.settle(budget)) {
             return true;
         }
+        free_divisions(sealed);
         while (budget > 0 && sealed.to_free != nullptr) {
             free(*std::exchange(sealed.to_free, sealed.to_free->writer.next_removed));
             --waiting;
@@ -300,9 +396,9 @@ bool TapTable::State::reclaim(std::size_t budget) noexcept {
             retire(record);
             budget -= std::min<std::size_t>(budget, record.writer.keys);
         }
-        sealed_active = sealed.to_free != nullptr || sealed.to_unlink != nullptr;
+        sealed_active = !sealed.empty();
     }
-    return sealed_active || open.to_unlink != nullptr || open.to_free != nullptr || index.unsettled();
+    return sealed_active || !open.empty() || index.unsettled();
 }
 
 TapTable::TapTable(Quiescence& quiescence, const Options& options)
@@ -317,7 +413,7 @@ std::expected<void, StageError> TapTable::stage_add(lib::TapSlot slot, lib::TapI
     if (place >= state.slots.size()) {
         return std::unexpected(StageError::slot_out_of_range);
     }
-    TapRecord*& in_slot = state.slots[place];
+    const TapRecord* const in_slot = state.slots.at(place);
     if (in_slot != nullptr && in_slot->removed.load(std::memory_order_relaxed) == never) {
         return std::unexpected(StageError::slot_in_use);
     }
@@ -334,11 +430,15 @@ std::expected<void, StageError> TapTable::stage_add(lib::TapSlot slot, lib::TapI
         return std::unexpected(built.error());
     }
     TapRecord& record = **built;
+    if (!state.slots.set(place, record)) {
+        state.unlink(record);
+        state.retire(record);
+        return std::unexpected(StageError::no_memory);
+    }
     for_each_record(record, [&](TapRecord& each) {
         each.added.store(state.next_generation(), std::memory_order_relaxed);
     });
     record.writer.next_added = std::exchange(state.added, &record);
-    in_slot = &record;
     return {};
 }
 
@@ -348,7 +448,7 @@ std::expected<void, StageError> TapTable::stage_remove(lib::TapSlot slot, lib::T
     if (place >= state.slots.size()) {
         return std::unexpected(StageError::slot_out_of_range);
     }
-    TapRecord* const record = state.slots[place];
+    TapRecord* const record = state.slots.at(place);
     if (record == nullptr || record->writer.id != id ||
         record->removed.load(std::memory_order_relaxed) != never) {
         return std::unexpected(StageError::unknown_slot);
@@ -369,9 +469,8 @@ Period TapTable::commit() noexcept {
     TapRecord* next = std::exchange(state.removed, nullptr);
     while (next != nullptr) {
         TapRecord& record = *std::exchange(next, next->writer.next_removed);
-        TapRecord*& in_slot = state.slots[static_cast<std::size_t>(record.slot)];
-        if (in_slot == &record) {
-            in_slot = nullptr;
+        if (const auto place = static_cast<std::size_t>(record.slot); state.slots.at(place) == &record) {
+            state.slots.clear(place);
         }
         record.writer.next_removed = std::exchange(state.open.to_unlink, &record);
         ++state.waiting;
@@ -400,7 +499,7 @@ bool TapTable::reclaim(std::size_t budget) noexcept {
 TapTable::Usage TapTable::usage() const noexcept {
     return {.taps = state_->taps,
             .keys = state_->index.keys() + state_->unkeyed_count,
-            .bytes = state_->memory.bytes() + state_->slots.size() * sizeof(TapRecord*),
+            .bytes = state_->memory.bytes(),
             .waiting = state_->waiting,
             .asking = state_->published.ask_first_fragment.load(std::memory_order_relaxed)};
 }

@@ -2,10 +2,11 @@
 //
 //     match-bench [--json] [--taps N,N,...] [--row NAME]
 //
-// Rows: parse, prefilter, classify-none (parse included), classify-all (every frame matches one tap; parse
-// included), fragments (every frame is a later fragment, parse and tracker included: no tap asks for ports;
-// some do, of other hosts; of these hosts, first fragments known), naive (every tap verified for every
-// frame), add, remove. Cycles are medians of many repetitions. Stands alone: no EAL, no huge pages.
+// Rows: parse, parse-asked (and everybody's headers are asked for), parse-naive (frame by frame),
+// classify-none (parse included), classify-all (every frame matches one tap; parse included), fragments
+// (every frame is a later fragment, parse and tracker included: no tap asks for ports; some do, of other
+// hosts; of these hosts, first fragments known), naive (every tap verified for every frame), add, remove.
+// Cycles are medians of many repetitions. Stands alone: no EAL, no huge pages.
 #include "dataplane/match/fragment_tracker.h"
 #include "dataplane/match/frame_parser.h"
 #include "dataplane/match/key_space.h"
@@ -15,6 +16,7 @@
 #include "test/bench/bench_rows.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstring>
 #include <random>
@@ -32,12 +34,7 @@ class Bench {
 
     void run() {
         const Bursts none = make_udp_bursts(16, far_addresses);
-        HeaderBurst headers;
-        if (options_.wanted("parse")) {
-            const double cycles =
-                cycles_a_frame(none.count(), [&](std::size_t i) { parse_burst(none.burst(i), headers); });
-            report_.print({.name = "parse", .simd = "-", .cycles = cycles});
-        }
+        run_parser(none);
         for (const std::uint32_t taps : options_.taps) {
             for (const Simd simd : {Simd::avx512, Simd::avx2, Simd::portable}) {
                 if (supported(simd)) {
@@ -61,6 +58,45 @@ class Bench {
     }
 
   private:
+    void run_parser(const Bursts& bursts) {
+        HeaderBurst headers;
+        for (const Simd simd : {Simd::avx512, Simd::avx2, Simd::portable}) {
+            if (!supported(simd)) {
+                continue;
+            }
+            const CommonFunction common = common_function(simd);
+            const auto name = std::string(to_string(simd));
+            const auto parse = [&](std::size_t i) { parse_burst(bursts.burst(i), headers, common); };
+            if (options_.wanted("parse")) {
+                report_.print(
+                    {.name = "parse", .simd = name, .cycles = cycles_a_frame(bursts.count(), parse)});
+            }
+            if (options_.wanted("parse-asked")) {
+                const double cycles = cycles_a_frame(bursts.count(), [&](std::size_t i) {
+                    parse(i);
+                    for (std::size_t frame = 0; frame < burst_size; ++frame) {
+                        keep(headers.headers[frame]);
+                    }
+                });
+                report_.print({.name = "parse-asked", .simd = name, .cycles = cycles});
+            }
+        }
+        if (options_.wanted("parse-naive")) {
+            std::array<Headers, burst_size> results;
+            const double cycles = cycles_a_frame(bursts.count(), [&](std::size_t i) {
+                const std::span<const Frame> burst = bursts.burst(i);
+                for (std::size_t frame = 0; frame < burst_size; ++frame) {
+                    results[frame] = parse_frame(burst[frame]);
+                    keep(results[frame]);
+                }
+            });
+            report_.print({.name = "parse-naive", .simd = "-", .cycles = cycles});
+        }
+    }
+
+    /// Somebody has to want the value, or it is not computed.
+    static void keep(const Headers& headers) { asm volatile("" : : "r"(&headers) : "memory"); }
+
     void run_table(std::uint32_t taps, Simd simd, const Bursts& none) {
         Quiescence quiescence(1);
         TapTable table(quiescence, {.simd = simd, .seed = 7});
@@ -72,10 +108,11 @@ class Bench {
         const auto matches = std::make_unique<Matches>();
         HeaderBurst headers;
         const auto name = std::string(to_string(simd));
+        const CommonFunction common = common_function(simd);
         const auto classify = [&](const Bursts& bursts) {
             std::uint64_t matched = 0;
             const double cycles = cycles_a_frame(bursts.count(), [&](std::size_t i) {
-                parse_burst(bursts.burst(i), headers);
+                parse_burst(bursts.burst(i), headers, common);
                 table.classify(headers, *matches);
                 matched += static_cast<std::uint64_t>(std::popcount(matches->matched));
             });
@@ -201,7 +238,8 @@ class Bench {
         std::uint64_t matched = 0;
         const double cycles = cycles_a_frame(1, [&](std::size_t i) {
             parse_burst(bursts.burst(i), headers);
-            for (const Headers& frame : std::span(headers.headers).first(headers.count)) {
+            for (std::size_t place = 0; place < headers.count; ++place) {
+                const Headers& frame = headers.headers[place];
                 for (const lib::Criterion& criterion : criteria) {
                     const auto in = [](const lib::AddressList& list, const auto& address) {
                         return list.empty() || std::ranges::any_of(list, [&](const lib::AddressTerm& term) {

@@ -12,9 +12,11 @@ import sys
 import pytest
 
 import demo
+import kernel_peer
 import pcaps
 from daemons import ROOT, until
 from dtcp_client import Message, sign
+from kernel_lab import KernelLab
 from lab import (BOX_MANAGEMENT, CONTENT_DESTINATION, CONTENT_PORT, SERVER, SOURCE, SOURCE_KEY, SPI, SSH_PORT,
                  SUBSCRIBER, TUNNEL_LOCAL, TUNNEL_REMOTE, Lab)
 
@@ -34,6 +36,14 @@ def test_the_demonstration_keeps_what_its_table_claims(huge_pages):
     with Lab(huge_pages=huge_pages) as lab:
         rows = demo.story(lab)
     assert len(rows) == 8
+    assert not [row for row in rows if not row[2]]
+
+
+@pytest.mark.skipif(not kernel_peer.available(), reason="no user-mode-linux or no /dev/net/tun")
+def test_a_linux_kernel_opens_what_the_demonstration_sends():
+    with KernelLab() as lab:
+        rows = demo.story(lab)
+    assert len(rows) == 10
     assert not [row for row in rows if not row[2]]
 
 

@@ -158,6 +158,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         fail("the parser reads another thing than the reference");
     }
     for (const auto& table : tables.variants) {
+        parse_burst(std::span(&frame, 1), *tables.burst, common_function(table->simd()));
         check_matches(tables, *table, wanted, test::reference_vlan({data, size}));
     }
     check_split(tables, {data, size}, size == 0 ? 0 : data[size / 2] % (size + 1), wanted);
@@ -165,6 +166,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::uint32_t readable = size == 0 ? 0 : data[size - 1] % length;
     const auto beginning = std::make_unique<std::uint8_t[]>(readable);
     std::copy_n(data, readable, beginning.get());
-    (void)parse_frame({beginning.get(), readable, length});
+    const Frame part{beginning.get(), readable, length};
+    const test::Reading parts = test::reading_of(parse_frame(part));
+    for (const auto& table : tables.variants) {
+        parse_burst(std::span(&part, 1), *tables.burst, common_function(table->simd()));
+        if (test::reading_of(tables.burst->headers[0]) != parts) {
+            fail("a burst of the frame's beginning reads another thing than the parser");
+        }
+    }
     return 0;
 }

@@ -6,8 +6,10 @@ import signal
 import sys
 import time
 
+import kernel_peer
 import pcaps
 from daemons import BUILD, until
+from kernel_lab import KernelLab
 from lab import (BOX_MANAGEMENT, CONTENT_DESTINATION, CONTENT_PORT, SOURCE, SSH_PORT, SUBSCRIBER, Lab)
 
 STARTED = time.monotonic()
@@ -65,6 +67,8 @@ def add_taps(lab):
 
 def story(lab):
     """Runs the whole demonstration; returns the rows of the table as (what, value, is it right)."""
+    if lab.opener != Lab.opener:
+        say(f"the far end of the tunnel is {lab.opener}")
     say("starting flowtap-dataplane, flowtap-control and flowtap-gate"
         f" ({'with' if lab.huge_pages else 'without'} huge pages)")
     lab.start_all()
@@ -86,7 +90,7 @@ def story(lab):
         lab.wire_ledger()
         owed = matched(lab, ids)
         tapped.finish(lambda: owed)
-    say(f"   {owed} frames matched, {tapped.summary['copies']} ESP packets opened by flowtap-receive")
+    say(f"   {owed} frames matched, {tapped.summary['copies']} ESP packets opened by {lab.opener}")
 
     say("the mediation device DELETEs the taps")
     for number in ids:
@@ -98,7 +102,7 @@ def story(lab):
         after.finish(None)
 
     same, detail = pcaps.same_packets(tapped.capture_file, tapped.received_file, SUBSCRIBER.values())
-    return [
+    rows = [
         ("frames forwarded", f"{after.ledger['received']:,}", after.ledger["received"] > 1000),
         ("frames lost", f"{after.ledger['lost']:,}", after.ledger["lost"] == 0),
         ("frames matched", f"{owed:,}", owed > 1000),
@@ -108,6 +112,11 @@ def story(lab):
         ("copies before ADD", f"{before.summary['copies']:,}", before.summary["copies"] == 0),
         ("copies after DELETE", f"{after.summary['copies']:,}", after.summary["copies"] == 0),
     ]
+    if "errors" in tapped.summary:
+        opened, errors = tapped.summary["esp"], after.summary["errors"]
+        rows += [("ESP packets opened by the Linux kernel", f"{opened:,}", opened >= owed),
+                 ("its IPsec errors", ", ".join(errors) or "none", not errors)]
+    return rows
 
 
 def table(rows):
@@ -133,8 +142,7 @@ def explain(lab):
                              {' '.join(lab.tap_options())} --source-address {SUBSCRIBER[4]}
   the taps:               $M $BIN/tools/dtcp/dtcp list {' '.join(lab.dtcp_options())}
   without our client:     $M ssh -p {SSH_PORT} -i {lab.identity()} {SOURCE}@{BOX_MANAGEMENT} -s flow-tap-dtcp
-  the content:            $M $BIN/tools/receive/flowtap-receive --sa {lab.folder}/keys/ttp.sa --interface eth0 \\
-                             --write /tmp/content.pcap
+  the content:            {lab.content_command()}
   traffic:                {' '.join(map(str, lab.inside('subscriber')))} {' '.join(lab.download_command(4, '40M'))} -o /dev/null
   logs, configuration:    {lab.folder}
 """, flush=True)
@@ -147,14 +155,19 @@ def main():
                     f"Copies go to {CONTENT_DESTINATION}:{CONTENT_PORT} through an ESP tunnel.")
     parser.add_argument("--stay", action="store_true", help="leave it running and print how to use each tool")
     parser.add_argument("--no-huge", action="store_true", help="use ordinary pages even where huge pages are free")
+    parser.add_argument("--kernel-peer", action="store_true",
+                        help="end the tunnel in a Linux kernel (user-mode-linux) instead of flowtap-receive")
     arguments = parser.parse_args()
+    if arguments.kernel_peer and not kernel_peer.available():
+        parser.error(f"--kernel-peer needs {kernel_peer.LINUX} (package user-mode-linux) and /dev/net/tun")
+    kind = KernelLab if arguments.kernel_peer else Lab
 
     def interrupted(*_):
         raise KeyboardInterrupt
     signal.signal(signal.SIGTERM, interrupted)
     signal.signal(signal.SIGHUP, interrupted)
     try:
-        with Lab(huge_pages=False if arguments.no_huge else None) as lab:
+        with kind(huge_pages=False if arguments.no_huge else None) as lab:
             try:
                 rows = story(lab)
             except AssertionError as error:

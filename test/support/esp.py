@@ -16,9 +16,9 @@ SALT = bytes.fromhex("a0a1a2a3")
 LINKTYPE_RAW = 101
 
 
-def write_sa_file(path, spi=SPI, key=KEY + SALT):
+def write_sa_file(path, spi=SPI, key=KEY + SALT, suite="aes-256-gcm-16"):
     path = pathlib.Path(path)
-    path.write_text(f'spi = {spi:#x}\nsuite = "aes-256-gcm-16"\nkey = "{key.hex()}"\n')
+    path.write_text(f'spi = {spi:#x}\nsuite = "{suite}"\nkey = "{key.hex()}"\n')
     path.chmod(0o600)
     return path
 

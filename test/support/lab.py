@@ -60,6 +60,8 @@ def free_huge_pages():
 
 
 class Lab:
+    opener = "flowtap-receive"  # what ends the tunnel and opens the copies
+
     def __init__(self, huge_pages=None, name=None):
         self.name = name or f"ft-{os.getpid()}-{secrets.token_hex(2)}"
         self.huge_pages = free_huge_pages() >= 300 if huge_pages is None else huge_pages
@@ -107,6 +109,7 @@ class Lab:
         self._link("server", "eth0", "edge-b", LINK_MTU)
         self._link("mediation", "eth0", "delivery", DELIVERY_MTU)
         self._link("mediation", "eth1", "mgmt", LINK_MTU)
+        self._build_gateway()
         for role, addresses in (("subscriber", SUBSCRIBER), ("server", SERVER)):
             self.run(role, "ip", "address", "add", f"{addresses[4]}/24", "dev", "eth0")
             self.run(role, "ip", "address", "add", f"{addresses[6]}/64", "dev", "eth0", "nodad")
@@ -128,6 +131,12 @@ class Lab:
             self.run(where, "ethtool", "-K", interface, "tx", "off", "rx", "off", "tso", "off", "gso", "off",
                      "gro", "off", "txvlan", "off", "rxvlan", "off", check=False)
             run("ip", "-n", self.namespace(where), "link", "set", interface, "up")
+
+    def _build_gateway(self):
+        """What ends the tunnel: here flowtap-receive, which reads the delivery link itself."""
+
+    def gateway_mac(self):
+        return self.mac("mediation", "eth0")
 
     def mac(self, role, interface):
         return json.loads(self.run(role, "ip", "-j", "link", "show", interface).stdout)[0]["address"]
@@ -180,7 +189,7 @@ b = "edge-b"
 [delivery]
 port = "delivery"
 addresses = ["{TUNNEL_LOCAL}/32"]
-next-hop-mac = "{self.mac('mediation', 'eth0')}"
+next-hop-mac = "{self.gateway_mac()}"
 mtu = 1800
 
 [[tunnel]]
@@ -350,6 +359,10 @@ host-keys = ["{self._accounts.host_key}"]
         process.wait_for("ready")
         return process
 
+    def content_command(self):
+        """For a person, who has set $M to a prefix into the mediation device and $BIN to the build folder."""
+        return (f"$M $BIN/tools/receive/flowtap-receive --sa {self.folder}/keys/ttp.sa --interface eth0 --write /tmp/content.pcap")
+
     @staticmethod
     def lowest_iv(path):
         """The smallest AES-GCM IV in a capture of ESP over IPv4."""
@@ -363,6 +376,7 @@ host-keys = ["{self._accounts.host_key}"]
 
     @staticmethod
     def end_receive(process):
+        """(exit code, summary): at least `copies` and `sequence`.`missing`."""
         code = process.stop(signal.SIGINT)
         summary = next(line for line in process.output().splitlines() if line.startswith("{"))
         return code, json.loads(summary)

@@ -109,6 +109,17 @@ void check(const std::expected<void, std::string>& result) {
     }
 }
 
+lib::TapAction action(const json& command) {
+    const std::string name = command.value("action", "copy");
+    if (name == "redirect") {
+        return lib::TapAction::redirect;
+    }
+    if (name != "copy" && name != "block") {
+        throw std::runtime_error("no action: " + name);
+    }
+    return name == "block" ? lib::TapAction::block : lib::TapAction::copy;
+}
+
 void add_tap(LinkSession& session, const json& command) {
     lib::Criterion criterion;
     criterion.family = command.value("family", 4) == 4 ? lib::Family::ipv4 : lib::Family::ipv6;
@@ -129,7 +140,7 @@ void add_tap(LinkSession& session, const json& command) {
         destinations.push_back(destination(item));
     }
     check(session.batch().add_tap(lib::TapSlot{command.at("slot")}, lib::TapId{command.at("id")}, criterion,
-                                  destinations, service(command)));
+                                  destinations, service(command), action(command)));
 }
 
 /// Host taps such as real warrants make: one address each, nine in ten IPv4, that no frame of the benchmarks

@@ -33,6 +33,7 @@ struct TapText {
     std::vector<std::string> other_lines;
     std::string criterion;
     std::vector<std::string> destinations;
+    std::string action;
     std::string client;  ///< address
     std::int64_t added_utc = 0;
     std::uint64_t added_boot = 0;

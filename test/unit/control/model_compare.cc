@@ -115,11 +115,11 @@ bool Run::agree(const Model& model, const Sight& sight, std::string& why) const 
             limit("TIMEOUT-PACKETS", tap.packets_end, tap.packets, tap.life_packets),
             limit("TIMEOUT-BYTES", tap.bytes_end, tap.bytes, tap.life_bytes), suppressed};
         if (there.criterion != tap.text->criterion || there.destinations != tap.text->destinations ||
-            there.service != service) {
+            there.action != tap.text->action || there.service != service) {
             why = fmt::format(
-                "tap {} is installed otherwise:\n{} | {} | {} {} {}\ninstead of\n{} | {} | {} {} {}", id,
-                there.criterion, together(there.destinations), there.service.packet_limit,
-                there.service.byte_limit, there.service.suppressed, tap.text->criterion,
+                "tap {} is installed otherwise:\n{} {} | {} | {} {} {}\ninstead of\n{} {} | {} | {} {} {}",
+                id, there.action, there.criterion, together(there.destinations), there.service.packet_limit,
+                there.service.byte_limit, there.service.suppressed, tap.text->action, tap.text->criterion,
                 together(tap.text->destinations), service.packet_limit, service.byte_limit,
                 service.suppressed);
             return false;

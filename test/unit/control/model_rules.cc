@@ -40,6 +40,15 @@ bool within(const Spans& prefixes, const std::string& address) {
     });
 }
 
+std::string action_of(const Ask& ask) {
+    return ask.has("ACTION") ? ask.words.at("ACTION").front() : "copy";
+}
+
+/// "drop" is nobody's.
+bool may_use(int source, const std::string& action) {
+    return setup().sources[static_cast<std::size_t>(source)].actions.contains(action);
+}
+
 /// The family that the request says its criterion is of; 0: it does not.
 std::set<int> families_of(const Ask& ask) {
     std::set<int> families;
@@ -326,7 +335,8 @@ Blames Model::judge_add(const Ask& ask) const {
         priority != ask.numbers.end() && (priority->second < 1 || priority->second > 255)) {
         blames.push_back({400, {ask.text_of("PRIORITY")}});
     }
-    if (ask.has("ACTION") && ask.words.at("ACTION").front() != "copy") {
+    if (const auto action = action_of(ask);
+        action != "copy" && (ask.has("X-JTAP-FILTER-FAMILY") || !may_use(ask.source, action))) {
         blames.push_back({501, {ask.text_of("ACTION")}});
     }
     for (const auto* const name : {"X-USERNAME", "X-ACT-SESS-ID"}) {
@@ -433,6 +443,7 @@ TapText Model::text_of(const Ask& ask, Moment now, const std::string& client) {
     text.cdest_line = ask.lines.at("CDEST-ID").value;
     text.criterion = criterion_of(ask);
     text.destinations = destinations_of(ask);
+    text.action = action_of(ask);
     text.client = client;
     text.added_utc = now.utc;
     text.added_boot = now.boot;

@@ -38,7 +38,8 @@ struct Fixture {
     lib::StatusRegion status = *lib::StatusRegion::create({max_taps, workers}, lib::new_epoch());
     dataplane::DropPolicies policies{configuration.drop_policies};
     dataplane::OverBoard over{max_taps};
-    dataplane::Tasking tasking{{configuration, quiescence, taps, flows, sas, status, policies, over}};
+    dataplane::StopSwitch stops;
+    dataplane::Tasking tasking{{configuration, quiescence, taps, flows, sas, status, policies, over, stops}};
     std::atomic<bool> stop = false;
     std::vector<std::jthread> threads;
 

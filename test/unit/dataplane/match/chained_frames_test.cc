@@ -1,5 +1,7 @@
 #include "dataplane/match/chained_frames.h"
 
+#include "dataplane/match/burst_reader.h"
+#include "dataplane/match/frame_parser.h"
 #include "test/support/facts_of.h"
 #include "test/support/packets.h"
 #include "test/support/random_traffic.h"
@@ -46,13 +48,13 @@ class Chain {
     std::vector<std::unique_ptr<rte_mbuf>> mbufs_;
 };
 
+// As a worker does.
 void parse(std::span<rte_mbuf* const> frames, HeaderBurst& burst) {
-    std::vector<Frame> views;
+    std::uint64_t bytes = 0;
     for (const rte_mbuf* frame : frames) {
-        views.push_back(first_buffer(*frame));
+        bytes += frame->pkt_len;
     }
-    parse_burst(views, burst);
-    parse_chained(frames, burst);
+    REQUIRE(BurstReader(best_simd()).read(frames, burst) == bytes);
 }
 
 void require_same(const HeaderBurst& burst, std::size_t i, const Headers& wanted) {

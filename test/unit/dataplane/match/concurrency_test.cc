@@ -31,7 +31,7 @@ lib::IpAddress host(std::uint32_t number) {
 }
 
 /// Tap `member` of the group: they differ in how the table finds them, not in what they match.
-lib::Criterion criterion_of(std::uint32_t group, std::uint32_t member) {
+lib::Criterion criterion_of(std::uint32_t group, std::uint16_t member) {
     lib::Criterion criterion;
     const lib::IpAddress target = host(group * 256 + 7);
     switch (member % 4) {
@@ -50,6 +50,20 @@ lib::Criterion criterion_of(std::uint32_t group, std::uint32_t member) {
             break;
     }
     criterion.protocol = {{6, 6, false}};
+    if (member >= 4) {  // in a part of its key, if others have made it crowded
+        const auto other = static_cast<std::uint16_t>(8000 + member);
+        criterion.dest_port = {{80, 80, false}, {other, other, false}};
+    }
+    return criterion;
+}
+
+/// A tap of the group's host that no frame matches.
+lib::Criterion neighbour_of(std::uint32_t group, std::uint32_t number) {
+    lib::Criterion criterion;
+    const lib::IpAddress target = host(group * 256 + 7);
+    (number % 2 == 0 ? criterion.source_address : criterion.dest_address) = {{target, target, false}};
+    const auto port = static_cast<std::uint16_t>(1000 + number);
+    (number % 3 == 0 ? criterion.source_port : criterion.dest_port) = {{port, port, false}};
     return criterion;
 }
 
@@ -61,7 +75,10 @@ struct Traffic {
     Traffic() {
         for (std::uint32_t i = 0; i < 2 * groups_made; ++i) {
             const std::string target = lib::to_string(host(i % groups_made * 256 + 7));
-            frames.push_back(Packet().ipv4({.source = target, .dest = target}).tcp().frame(60));
+            frames.push_back(Packet()
+                                 .ipv4({.source = target, .dest = target})
+                                 .tcp({.source_port = 9, .dest_port = 80})
+                                 .frame(60));
         }
         for (const Bytes& frame : frames) {
             const auto size = static_cast<std::uint32_t>(frame.size());
@@ -161,7 +178,7 @@ void churn(Simd simd, std::uint64_t wanted_bursts) {
         }
         if (old_id == 0 || random() % 2 == 0) {
             const std::uint64_t first_id = last_id + 1;
-            for (std::uint32_t member = 0; member < group_size; ++member) {
+            for (std::uint16_t member = 0; member < group_size; ++member) {
                 added.push_back(std::make_unique<Plan>());
                 added.back()->version = first_id;
                 staged_all = staged_all &&
@@ -170,7 +187,8 @@ void churn(Simd simd, std::uint64_t wanted_bursts) {
             }
             ids[group] = first_id;
         }
-        // Other taps, that make the index split and merge under the workers' hands.
+        // Other taps, that make the index split and merge under the workers' hands, and the groups' keys be
+        // divided and whole again.
         const bool grow = commits / 100 % 2 == 0;
         for (int change = 0; change < 40; ++change) {
             const auto place = static_cast<std::uint32_t>(random() % other_ids.size());
@@ -178,6 +196,9 @@ void churn(Simd simd, std::uint64_t wanted_bursts) {
             if (grow && other_ids[place] == 0) {
                 lib::Criterion criterion;
                 criterion.source_address = {{host(0x8000 + place), host(0x8000 + place), false}};
+                if (place % 10 == 0) {
+                    criterion = neighbour_of(place / 10 % groups_made, place);
+                }
                 other_ids[place] = ++last_id;
                 staged_all = staged_all && table.stage_add(slot, lib::TapId{last_id}, criterion, Payload{});
             } else if (!grow && other_ids[place] != 0) {
