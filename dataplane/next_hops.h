@@ -6,6 +6,7 @@
 #pragma once
 
 #include "lib/address.h"
+#include "lib/next_hops.h"
 
 #include <atomic>
 #include <cstddef>
@@ -17,11 +18,7 @@ namespace flowtap::dataplane {
 class NextHop {
   public:
     constexpr NextHop() = default;  ///< not known
-    explicit constexpr NextHop(const lib::MacAddress& mac) : word_(known_bit) {
-        for (std::size_t i = 0; i < mac.size(); ++i) {
-            word_ |= std::uint64_t{mac[i]} << (8 * i);
-        }
-    }
+    explicit constexpr NextHop(const lib::MacAddress& mac) : word_(lib::next_hop_word(mac)) {}
     /// As word() gave it.
     static constexpr NextHop from_word(std::uint64_t word) {
         NextHop hop;
@@ -31,19 +28,12 @@ class NextHop {
 
     constexpr bool known() const { return word_ != 0; }
     constexpr std::uint64_t word() const { return word_; }
-    constexpr lib::MacAddress mac() const {
-        lib::MacAddress mac{};
-        for (std::size_t i = 0; i < mac.size(); ++i) {
-            mac[i] = static_cast<std::uint8_t>(word_ >> (8 * i));
-        }
-        return mac;
-    }
+    /// Zero where it is not known.
+    constexpr lib::MacAddress mac() const { return lib::next_hop_mac(word_).value_or(lib::MacAddress{}); }
 
     bool operator==(const NextHop&) const = default;
 
   private:
-    static constexpr std::uint64_t known_bit = std::uint64_t{1} << 48;
-
     std::uint64_t word_ = 0;
 };
 

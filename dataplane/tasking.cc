@@ -39,7 +39,10 @@ std::uint32_t slot_of(const lib::Change& change) {
         std::uint32_t operator()(const lib::TapRemove& tap) const {
             return static_cast<std::uint32_t>(tap.slot);
         }
-        std::uint32_t operator()(const lib::SaInstall& sa) const { return sa.header.slot; }
+        std::uint32_t operator()(const lib::SaInstall& sa) const {
+            const bool opens = sa.direction == lib::SaDirection::opens;
+            return sa.header.slot + (opens ? static_cast<std::uint32_t>(lib::max_sas) : 0);
+        }
         std::uint32_t operator()(const lib::SaLease& lease) const { return lease.header.slot; }
         std::uint32_t operator()(const lib::SaRemove& sa) const {
             return static_cast<std::uint32_t>(sa.slot);

@@ -172,7 +172,8 @@ struct TapDestination {
 
 enum class Suite : std::uint8_t { aes_256_gcm_16 };
 
-/// What an SA does. Each direction has slots of its own, and what opens uses no counter: its lease is empty.
+/// What an SA does. Each direction has slots of its own (a refusal of what opens says its slot + max_sas), and
+/// what opens uses no counter: its lease is empty.
 enum class SaDirection : std::uint8_t { seals, opens };
 
 /// A block of an SA's 64-bit counter, recorded durably by control before it is granted: [first, first +
