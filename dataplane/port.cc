@@ -134,8 +134,9 @@ Result<void> Port::configure(QueueCount queues, std::span<rte_mempool* const> po
     if (split) {
         conf.rxmode.offloads = info_.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
     }
-    conf.txmode.offloads =
-        info_.tx_offload_capa & (split ? RTE_ETH_TX_OFFLOAD_MULTI_SEGS : RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE);
+    // Never MBUF_FAST_FREE, which lets a driver free what it has sent without a look at the reference count:
+    // a matched frame is held by that beyond its sending.
+    conf.txmode.offloads = split ? info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS : 0;
     conf.intr_conf.rmv = (*info_.dev_flags & RTE_ETH_DEV_INTR_RMV) != 0 ? 1U : 0U;
 
     if (const int result = rte_eth_dev_configure(id_, queues.rx, queues.tx, &conf); result != 0) {
