@@ -228,7 +228,8 @@ TEST_CASE("a frame that a criterion matches belongs to one of the criterion's pa
             views.push_back({sample.frame.data(), size, size});
         }
         parse_burst(views, burst);
-        for (const Headers& headers : std::span(burst.headers).first(burst.count)) {
+        for (std::size_t i = 0; i < burst.count; ++i) {
+            const Headers& headers = burst.headers[i];
             if (!filter.matches(headers, 1)) {
                 continue;
             }
