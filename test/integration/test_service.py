@@ -240,7 +240,7 @@ def test_a_new_control_hears_of_taps_that_are_over(tmp_path):
             second.tap(0, 1, [destination(PLAIN)], packet_limit=10)
             second.tap(1, 2, [destination(PLAIN)], packet_limit=30)
             second.commit()
-            told = events(second, 1)[0]
+            told = events(second, 1)
             assert told[0] == ("tap_over", 0, 1)
             # The other one goes on, to its new limit.
             assert set(told[1:]) <= {("tap_over", 1, 2)}
