@@ -39,7 +39,8 @@ def test_the_demonstration_keeps_what_its_table_claims(huge_pages):
     assert not [row for row in rows if not row[2]]
 
 
-@pytest.mark.skipif(not kernel_peer.available(), reason="no user-mode-linux or no /dev/net/tun")
+@pytest.mark.skipif(not os.environ.get("FLOWTAP_LONG") or not kernel_peer.available(),
+                    reason="for tools/test --long, with user-mode-linux and /dev/net/tun")
 def test_a_linux_kernel_opens_what_the_demonstration_sends():
     with KernelLab() as lab:
         rows = demo.story(lab)
