@@ -10,8 +10,7 @@
 //
 // Thread safety: the writer makes, counts and unlinks; readers read `entry` and `kinds`. Invariants:
 //  1. The bit of a kind is set before the first tap of such a part is committed, and cleared when its last
-//  one
-//     is unlinked, so that no reader whose generation has the tap misses it.
+//     one is unlinked, so that no reader whose generation has the tap misses it.
 //  2. A Division is unlinked when it has no parts, and freed as taps are: see TapTable.
 #pragma once
 
