@@ -103,7 +103,7 @@ def test_a_plain_openssh_client_adds_a_tap_and_scapy_opens_what_it_copies(lab):
     lab.wire_ledger()
     lab.end_capture(subscriber)
     captured = [bytes(pcaps.layer3(link, frame)) for link, frame in pcaps.packets(at_subscriber)]
-    assert len(captured) > 100
+    assert len(captured) > 20  # far fewer than segments: many are acknowledged at once
     until(lambda: pcaps.count(esp) >= len(captured), "the copies")
     lab.end_capture(mediation)
     assert collections.Counter(esp_inner_packets(lab, esp)) == collections.Counter(captured)
@@ -180,7 +180,7 @@ def test_the_dataplane_restarts_with_every_tap_before_its_first_frame(lab):
     lab.wire_ledger()
     lab.end_capture(subscriber)
     captured = [bytes(pcaps.layer3(link, frame)) for link, frame in pcaps.packets(at_subscriber)]
-    assert len(captured) > 100
+    assert len(captured) > 20  # far fewer than segments: many are acknowledged at once
     until(lambda: pcaps.count(esp) >= len(captured), "the copies")
     lab.end_capture(mediation)
     copies = [packet for packet in esp_inner_packets(lab, esp)

@@ -111,9 +111,9 @@ def test_hostile_bench_compares_with_the_clean_row_of_the_same_table():
             clean = (table, row["cycles"])
         assert clean[0] == table and row["ratio"] == pytest.approx(row["cycles"] / clean[1])
     assert {row["row"].split("-")[0] for row in rows} == {"hosts", "levels", "ports", "shared"}
-    # What every candidate is verified for is not optimised away: a thousand of them are not as cheap as one.
-    shared = {row["taps"]: row["cycles"] for row in rows if row["row"] == "shared-candidate"}
-    assert shared[1000] > 20 * shared[1]
+    # What a candidate is verified for is not optimised away: none is as cheap as a frame that nobody taps.
+    shared = {row["taps"]: row["ratio"] for row in rows if row["row"] == "shared-candidate"}
+    assert 1000 in shared and min(shared.values()) > 1.2
 
 
 def test_match_benchs_naive_peer_does_its_work():
