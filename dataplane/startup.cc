@@ -303,7 +303,7 @@ int run_worker(void* worker) {
 
 }  // namespace
 
-Result<void> run(const lib::Config& config, match::Simd simd) {
+Result<void> run(const lib::Config& config, const RunOptions& options) {
     if (auto restricted = restrict_process(); !restricted) {
         return restricted;
     }
@@ -318,8 +318,9 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
     if (auto allowed = require_capabilities(config, *devices); !allowed) {
         return allowed;
     }
-    const auto arguments =
-        eal_arguments(config, *devices, this_machine(), static_cast<std::uint64_t>(getpid()));
+    Machine machine = this_machine();
+    machine.share_cores = options.share_cores;
+    const auto arguments = eal_arguments(config, *devices, machine, static_cast<std::uint64_t>(getpid()));
     if (!arguments) {
         return std::unexpected(arguments.error());
     }
@@ -355,7 +356,7 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
         return std::unexpected(engine.error());
     }
     Orders orders = Order::wait;
-    Tables tables(config, simd, std::move(*engine));
+    Tables tables(config, options.simd, std::move(*engine));
     auto workers = create_workers(config, *ports, *queues, pools, tables, *region, orders);
     if (!workers) {
         return std::unexpected(workers.error());
@@ -391,8 +392,8 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
     for (std::size_t i = 0; i < workers->size(); ++i) {
         rte_eal_remote_launch(run_worker, (*workers)[i].get(), static_cast<unsigned>(i + 1));
     }
-    spdlog::info("{} workers, tap lookup by {}, sealing by {}; {}", worker_count, match::to_string(simd),
-                 crypto::to_string(tables.sealing),
+    spdlog::info("{} workers, tap lookup by {}, sealing by {}; {}", worker_count,
+                 match::to_string(options.simd), crypto::to_string(tables.sealing),
                  kept ? "the manager keeps CAP_NET_ADMIN, for mirror-link-loss, and no other is kept"
                       : "no capability is kept");
     Manager manager({.config = config,
