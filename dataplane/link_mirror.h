@@ -37,7 +37,8 @@ class LinkMirror {
     /// Both links have been brought up at `start`.
     explicit LinkMirror(Clock::time_point start);
 
-    /// What there is to do, if anything; the same until done() is called. A link whose device is gone is down.
+    /// What there is to do, if anything; the same until done() is called. A link whose device is gone is
+    /// down.
     std::optional<Step> observe(Clock::time_point now, Links links);
     /// It has been done.
     void done(Step step, Clock::time_point now);

@@ -55,7 +55,8 @@ void MirroredWires::look(Clock::time_point now) {
                     wire.config->name, port.name(), far.name(), more_changes(changes));
             } else {
                 spdlog::warn(
-                    "wire \"{}\": the link of port \"{}\" is taken down, since port \"{}\" has lost its own{}",
+                    "wire \"{}\": the link of port \"{}\" is taken down, since port \"{}\" has lost its "
+                    "own{}",
                     wire.config->name, port.name(), far.name(), more_changes(changes));
             }
         }

@@ -1,4 +1,5 @@
-// The wires whose configuration says mirror-link-loss: looks at their links, and does what LinkMirror decides.
+// The wires whose configuration says mirror-link-loss: looks at their links, and does what LinkMirror
+// decides.
 //
 // Thread safety: the manager's thread only, which keeps the capability that some devices need for it.
 #pragma once

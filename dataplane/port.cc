@@ -222,10 +222,11 @@ Result<void> Port::take_link_control(const std::string& purpose) {
     if (error == 0) {
         return {};
     }
-    return std::unexpected(unusable(fmt::format(
-        "its link cannot be taken down and brought up, as {} asks: {}; expected a device whose driver can, or "
-        "one that stands on a network interface",
-        purpose, std::strerror(error))));
+    return std::unexpected(
+        unusable(fmt::format("its link cannot be taken down and brought up, as {} asks: {}; expected a "
+                             "device whose driver can, or "
+                             "one that stands on a network interface",
+                             purpose, std::strerror(error))));
 }
 
 bool Port::link_control_needs_net_admin() const {

@@ -58,12 +58,13 @@ class Port {
 
     LinkState link() const;
 
-    /// Finds the way to take its link down, and brings it up by that way; names `purpose` where there is none.
+    /// Finds the way to take its link down, and brings it up by that way; names `purpose` where there is
+    /// none.
     Result<void> take_link_control(const std::string& purpose);
     /// set_link() needs CAP_NET_ADMIN.
     bool link_control_needs_net_admin() const;
-    /// Takes its link down, so that the far end loses its own, or brings it up again. 0, or an errno. While it
-    /// is down, nothing can be sent through it.
+    /// Takes its link down, so that the far end loses its own, or brings it up again. 0, or an errno. While
+    /// it is down, nothing can be sent through it.
     int set_link(bool up);
 
     DriverStatistics statistics() const;

@@ -1,8 +1,8 @@
 // What this process may do, and giving it up.
 //
 // Capabilities are needed to open devices, not to use them: once the ports run, none is kept, but for the one
-// that the manager's thread needs where it takes links down. Linux keeps them by thread, so every thread gives
-// up its own.
+// that the manager's thread needs where it takes links down. Linux keeps them by thread, so every thread
+// gives up its own.
 #pragma once
 
 #include "dataplane/device.h"

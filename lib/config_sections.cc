@@ -108,9 +108,10 @@ ConfigSection wire_section() {
         {required_key("name", &S::name, name_text(), "what the tools call it"),
          required_key("a", &S::a, reference(&ConfigReader::ports, "port"), "one side"),
          required_key("b", &S::b, reference(&ConfigReader::ports, "port"), "the other side"),
-         optional_key("mirror-link-loss", &S::mirror_link_loss, boolean(),
-                      "true: when one side loses its link, the other side's is taken down until it is back, so "
-                      "that the routers at both ends notice; the devices must be able to do it")});
+         optional_key(
+             "mirror-link-loss", &S::mirror_link_loss, boolean(),
+             "true: when one side loses its link, the other side's is taken down until it is back, so "
+             "that the routers at both ends notice; the devices must be able to do it")});
 }
 
 ConfigSection delivery_section() {

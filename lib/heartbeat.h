@@ -10,8 +10,8 @@ namespace flowtap::lib {
 enum class Health : std::uint8_t { alive, stalled };
 
 /// A peer is stalled when its counter has not changed for the limit; any change makes it alive again. Looked
-/// at every 100 ms it notices a hung peer within 1 s. Of a pause between two looks only `longest_step` counts:
-/// what stopped the watcher (a machine that stands still) has stopped the peer as well.
+/// at every 100 ms it notices a hung peer within 1 s. Of a pause between two looks only `longest_step`
+/// counts: what stopped the watcher (a machine that stands still) has stopped the peer as well.
 class HeartbeatWatch {
   public:
     using Clock = std::chrono::steady_clock;

@@ -226,11 +226,9 @@ json counters(LinkSession& session, const json& command) {
     settle(session);
     const lib::StatusView& view = session.status();
     const lib::ManagerStatus& manager = view.status().manager;
-    json result{{"state", load(manager.state)},
-                {"taps", load(manager.taps)},
-                {"sas", load(manager.sas)},
-                {"commits", load(manager.commits)},
-                {"refusals", load(manager.refusals)}};
+    json result{{"state", load(manager.state)},     {"heartbeat", load(manager.heartbeat)},
+                {"taps", load(manager.taps)},       {"sas", load(manager.sas)},
+                {"commits", load(manager.commits)}, {"refusals", load(manager.refusals)}};
     json ports = json::array();
     for (std::size_t i = 0; i < command.value("ports", std::size_t{3}); ++i) {
         json port{{"link_up", load(manager.link_up[i])},

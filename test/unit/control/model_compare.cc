@@ -32,7 +32,10 @@ void Run::explain(const std::vector<Track>& tracks, Latitude latitude, Moment wh
     if (tracks.size() > 1) {
         latitude.before = &before;
         for (const auto& track : tracks) {
-            latitude.adds += static_cast<std::size_t>(std::ranges::count(track.asks, Verb::add, &Ask::verb));
+            for (const Ask& ask : track.asks) {
+                latitude.adds += ask.verb == Verb::add ? 1 : 0;
+                latitude.cdests += ask.verb == Verb::add ? ask.cdests.size() : 0;
+            }
         }
     }
     const auto sight = ambiguous && when.boot == now().boot ? std::optional{look()} : std::nullopt;

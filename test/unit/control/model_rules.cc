@@ -354,11 +354,11 @@ Blames Model::judge_add(const Ask& ask) const {
             blames.push_back({433, lines, lines.empty()});
         }
     }
-    std::ranges::move(judge_room(ask, 0), std::back_inserter(blames));
+    std::ranges::move(judge_room(ask, 0, 0), std::back_inserter(blames));
     return blames;
 }
 
-Blames Model::judge_room(const Ask& ask, std::size_t adds) const {
+Blames Model::judge_room(const Ask& ask, std::size_t adds, std::size_t others_cdests) const {
     Blames blames;
     const auto& source = setup().sources[static_cast<std::size_t>(ask.source)];
     const auto mine = of(ask.source);
@@ -369,7 +369,7 @@ Blames Model::judge_room(const Ask& ask, std::size_t adds) const {
     for (const auto id : mine) {
         cdests.insert(taps_.at(id).text->cdests.begin(), taps_.at(id).text->cdests.end());
     }
-    if (cdests.size() + adds > source.max_destinations) {
+    if (cdests.size() + others_cdests > source.max_destinations) {
         blames.push_back({551, {ask.text_of("CDEST-ID")}, true});
     }
     return blames;

@@ -1,4 +1,5 @@
-// What is decided about the links of a wire: the other side follows a loss and a return, and nothing else does.
+// What is decided about the links of a wire: the other side follows a loss and a return, and nothing else
+// does.
 #include "dataplane/link_mirror.h"
 
 #include <catch2/catch.hpp>
