@@ -6,7 +6,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -38,18 +37,25 @@ bool has_route(const lib::Config& config, const lib::IpAddress& address) {
         config.routes, [&](const lib::RouteConfig& route) { return lib::contains(route.prefix, address); });
 }
 
-/// What would be accepted and then not done.
-std::optional<std::unexpected<Failure>> unsupported(const Request& request, const AddRequest& add,
-                                                    const lib::SourceConfig& source) {
-    if (add.action != lib::dtcp::Action::copy) {
-        const auto action = add.action == lib::dtcp::Action::redirect ? lib::PrivilegedAction::redirect
-                                                                      : lib::PrivilegedAction::block;
-        const bool allowed = std::ranges::find(source.actions, action) != source.actions.end();
-        return refuse(request, Code::not_implemented, Name::action,
-                      allowed ? "an action that the dataplane does not know yet"
-                              : "an action that the source may not use");
+lib::TapAction action_of(const AddRequest& add) {
+    switch (add.action) {
+        case lib::dtcp::Action::redirect:
+            return lib::TapAction::redirect;
+        case lib::dtcp::Action::block:
+            return lib::TapAction::block;
+        case lib::dtcp::Action::copy:
+            break;
     }
-    return std::nullopt;
+    return lib::TapAction::copy;
+}
+
+bool may(const lib::SourceConfig& source, lib::TapAction action) {
+    if (action == lib::TapAction::copy) {
+        return true;
+    }
+    const auto privilege =
+        action == lib::TapAction::redirect ? lib::PrivilegedAction::redirect : lib::PrivilegedAction::block;
+    return std::ranges::find(source.actions, privilege) != source.actions.end();
 }
 
 /// Juniper's mirror header. The form of 4 bytes leaves the session id to the box, which has no accounting
@@ -113,10 +119,11 @@ std::expected<lib::TapDestination, Failure> place(const Request& request, const 
 
 std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, const lib::Config& config,
                                       const lib::SourceConfig& source) {
-    if (auto failure = unsupported(request, add, source)) {
-        return std::move(*failure);
-    }
     TapPlan plan;
+    plan.action = action_of(add);
+    if (!may(source, plan.action)) {
+        return refuse(request, Code::not_implemented, Name::action, "an action that the source may not use");
+    }
     TapText text;
     for (auto& cdest : add.cdests) {
         auto destination = place(request, cdest, config, source);
@@ -142,6 +149,9 @@ std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, co
         return std::unexpected{std::move(criterion.error())};
     }
     plan.criterion = std::move(*criterion);
+    if (plan.criterion.layer2 && plan.action != lib::TapAction::copy) {
+        return refuse(request, Code::not_implemented, Name::action, "whole frames are only copied");
+    }
     if (!add.is_static) {
         plan.timeouts = add.timeouts;
     }

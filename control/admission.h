@@ -33,10 +33,11 @@ struct TapPlan {
     bool send_async = false;
     lib::dtcp::Timeouts timeouts;  ///< none of a static tap
     std::uint8_t priority = 1;     ///< 1..255; the lowest is purged first
+    lib::TapAction action = lib::TapAction::copy;
 };
 
-/// 400, 430, 432, 501 or 901 with the offending line. What this version does not enforce (actions but Copy)
-/// is 501, never silently accepted.
+/// 400, 430, 432, 501 or 901 with the offending line. 501: an action that the source may not use, or that is
+/// not enforced for such a tap (whole frames are only copied); never silently accepted.
 std::expected<TapPlan, lib::dtcp::Failure> admit(const lib::dtcp::Request& request, lib::dtcp::AddRequest add,
                                                  const lib::Config& config, const lib::SourceConfig& source);
 

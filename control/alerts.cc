@@ -113,7 +113,8 @@ void Alerts::tick(Now now) {
         const auto totals = tasking_.totals(*tap);
         report_lost(*tap, totals, now);
         for (std::size_t i = 0; i < limited_.size(); ++i) {
-            if (name_of(*tap, *limited_[i].config) != nullptr) {
+            const bool sends = tap->plan.action != lib::TapAction::block;
+            if (sends && name_of(*tap, *limited_[i].config) != nullptr) {
                 loads[i].push_back({slot, tap->plan.priority, tap->added_boot, load_of(*tap, totals, now)});
             }
         }

@@ -140,7 +140,8 @@ lib::TapService Tasking::service(const Tap& tap, const TapTerms& terms) const {
 
 std::expected<void, std::string> Tasking::write_tap(lib::CommandBatch& batch, const Tap& tap) const {
     const auto& terms = tap.in_resync && tap.next_terms ? *tap.next_terms : tap.terms;
-    return batch.add_tap(tap.slot, tap.id, tap.plan.criterion, tap.plan.destinations, service(tap, terms));
+    return batch.add_tap(tap.slot, tap.id, tap.plan.criterion, tap.plan.destinations, service(tap, terms),
+                         tap.plan.action);
 }
 
 bool Tasking::write(lib::CommandBatch& batch, const Pending& operation) {

@@ -28,6 +28,18 @@ std::string_view name_of(std::uint64_t state) {
     return "unknown";
 }
 
+std::string_view name_of_link(std::uint64_t link) {
+    switch (static_cast<lib::PortLink>(link)) {
+        case lib::PortLink::down:
+            return "down";
+        case lib::PortLink::up:
+            return "up";
+        case lib::PortLink::held_down:
+            return "taken down since the other side is lost";
+    }
+    return "unknown";
+}
+
 std::uint64_t load(const lib::Counter& counter) {
     return counter.load(std::memory_order_relaxed);
 }
@@ -72,6 +84,14 @@ json alarms(const ViewSources& sources) {
     }
     for (const auto port : sources.link.lost_ports()) {
         list.push_back(fmt::format("port \"{}\" has lost its device", sources.config.ports[port].name));
+    }
+    if (const auto* const dataplane = manager(sources)) {
+        for (std::size_t i = 0; i < sources.config.ports.size(); ++i) {
+            if (load(dataplane->link_up[i]) == static_cast<std::uint64_t>(lib::PortLink::held_down)) {
+                list.push_back(fmt::format("port \"{}\": link taken down since the other side is lost",
+                                           sources.config.ports[i].name));
+            }
+        }
     }
     if (const auto suspects = sources.service.suspects(); suspects != 0) {
         list.push_back(fmt::format("authentication fails repeatedly on {} DTCP sessions", suspects));
@@ -128,7 +148,7 @@ json ports_view(const ViewSources& sources) {
         if (const auto* const status = sources.link.status()) {
             const auto& shown = status->status();
             const bool lost = sources.link.lost_ports().contains(static_cast<std::uint32_t>(i));
-            port["link"] = lost ? "lost" : load(shown.manager.link_up[i]) != 0 ? "up" : "down";
+            port["link"] = lost ? "lost" : name_of_link(load(shown.manager.link_up[i]));
             port["mbps"] = load(shown.manager.link_mbps[i]);
             port["counters"] = counters(lib::port_counters, [&](std::size_t counter) {
                 std::uint64_t sum = 0;

@@ -32,8 +32,12 @@ struct Overload : Functions... {
 }  // namespace
 
 ControlLink::ControlLink(lib::LinkServer server, lib::StatusRegion& status, Tasking& tasking,
-                         const lib::Config& config)
-    : server_(std::move(server)), status_(status), tasking_(tasking), reader_(limits_of(config)) {}
+                         StopSwitch& stops, const lib::Config& config)
+    : server_(std::move(server)),
+      status_(status),
+      tasking_(tasking),
+      stops_(stops),
+      reader_(limits_of(config)) {}
 
 ControlLink::Session::Session(lib::CommandView view, lib::StatusRegion& status)
     : command(std::move(view)),
@@ -139,6 +143,9 @@ void ControlLink::take_outcome() {
     }
     const bool committed = outcome->refusal == lib::Refusal::none;
     restored_ = restored_ || (committed && resync_in_progress_);
+    if (session_ && in_progress_ && committed && resync_in_progress_) {
+        session_->resynced = true;
+    }
     lib::add(committed ? status_.status().manager.commits : status_.status().manager.refusals, 1);
     if (in_progress_) {
         complete({.kind = committed ? lib::CompletionKind::committed : lib::CompletionKind::refused,
@@ -188,6 +195,11 @@ void ControlLink::report_over() {
 
 void ControlLink::watch() {
     report_over();
+    watch_health();
+    watch_stops();
+}
+
+void ControlLink::watch_health() {
     if (!session_) {
         return;
     }
@@ -199,6 +211,25 @@ void ControlLink::watch() {
         } else {
             spdlog::info("control answers again");
         }
+    }
+}
+
+void ControlLink::watch_stops() {
+    const bool in_charge = session_ && session_->resynced && session_->health == lib::Health::alive;
+    const bool permitted = warrant_.observe(StopWarrant::Clock::now(), in_charge);
+    if (permitted == stops_.permitted()) {
+        return;
+    }
+    stops_.permit(permitted);
+    if (stops_.taps() == 0) {
+        return;
+    }
+    if (permitted) {
+        spdlog::info("control is back: Redirect and Block are in force again");
+    } else {
+        spdlog::warn(
+            "control has been away for {} s: no frame is kept back by Redirect or Block until it is back",
+            StopWarrant::lifetime.count());
     }
 }
 

@@ -4,6 +4,8 @@
 // and the next control is served. Thread safety: the manager's.
 #pragma once
 
+#include "dataplane/stop_switch.h"
+#include "dataplane/stop_warrant.h"
 #include "dataplane/tasking.h"
 #include "lib/command_reader.h"
 #include "lib/config.h"
@@ -21,7 +23,7 @@ namespace flowtap::dataplane {
 
 class ControlLink {
   public:
-    ControlLink(lib::LinkServer server, lib::StatusRegion& status, Tasking& tasking,
+    ControlLink(lib::LinkServer server, lib::StatusRegion& status, Tasking& tasking, StopSwitch& stops,
                 const lib::Config& config);
 
     /// Readable when serve() has something to do.
@@ -30,8 +32,8 @@ class ControlLink {
     bool busy() const { return tasking_.busy() || !backlog_.empty() || more_commands_; }
     /// A bounded step of all that is to do, and what can be brought to its end in a moment.
     void serve();
-    /// Says so in the log when control hangs, or goes on again, and tells control of taps that are over. At
-    /// least every 100 ms.
+    /// Says so in the log when control hangs, or goes on again, tells control of taps that are over, and lets
+    /// no frame be stopped when control has been away too long. At least every 100 ms.
     void watch();
 
     /// Tells control of it, now or as soon as the ring has room. Nobody is told while no control is
@@ -55,12 +57,15 @@ class ControlLink {
         lib::CompletionProducer completions;
         lib::HeartbeatWatch heartbeat{lib::HeartbeatWatch::Clock::now()};
         lib::Health health = lib::Health::alive;
+        bool resynced = false;
     };
 
     void take_events();
     void take_commands();
     void take_outcome();
     void report_over();
+    void watch_health();
+    void watch_stops();
     void complete(lib::CompletionRecord record);
     void send_backlog();
     void end_session();
@@ -69,6 +74,8 @@ class ControlLink {
     lib::LinkServer server_;
     lib::StatusRegion& status_;
     Tasking& tasking_;
+    StopSwitch& stops_;
+    StopWarrant warrant_{StopWarrant::Clock::now()};
     lib::CommandReader reader_;
     std::optional<Session> session_;
     std::deque<lib::CompletionRecord> backlog_;

@@ -1,22 +1,26 @@
 // The delivery stage of one worker: from frames and the taps that they match to packets on the delivery port.
 //
 // A tap's terms decide first (tap_copies.h): a match that a drop policy leaves out is counted as such and
-// nowhere else, one that a limit cuts off is not counted at all.
+// nowhere else, one that a limit cuts off is not counted at all. Of a tap that stops frames they decide
+// before the frame is sent on (judge.h), and are not asked again.
 //
 // Every copy that is owed ends in one of two ways: it is sent, or it is lost under a cause that has a
 // counter. The ledger closes for each tap: copies owed = copies-sent + copies-dropped; for the worker:
 // matches = copies-sent + the sum of the copy-... counters. A copy that needs several packets is sent when
-// all of them are.
+// all of them are (outbox.h).
 //
-// The copy of a packet is made while it is sealed, straight from the frame's buffer, so frames must stay
+// A copy that is to be sealed is made while that is done, straight from the frame, so frames must stay
 // until flush(). Thread safety: the worker's own; no lock, allocation, exception, log or system call of its
 // own.
 #pragma once
 
 #include "crypto/sealer.h"
+#include "dataplane/copy_buffers.h"
 #include "dataplane/drop_policies.h"
+#include "dataplane/held_frames.h"
 #include "dataplane/match/headers.h"
 #include "dataplane/match/tap_table.h"
+#include "dataplane/outbox.h"
 #include "dataplane/over_board.h"
 #include "dataplane/port.h"
 #include "dataplane/sa_table.h"
@@ -26,7 +30,6 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
-#include <array>
 #include <cstdint>
 #include <span>
 
@@ -37,7 +40,7 @@ class Delivery {
     struct Parts {
         const Port& port;
         std::uint16_t queue = 0;
-        rte_mempool* pool = nullptr;  ///< of copy_data_room(mtu)
+        rte_mempool* pool = nullptr;  ///< of copy_data_room(mtu); nobody else takes from it
         const SaTable& sas;
         lib::MacAddress next_hop{};
         std::uint32_t mtu = 0;  ///< largest IP packet on the delivery port
@@ -54,63 +57,58 @@ class Delivery {
     /// Before the first frame of a burst that came in at `port` and was classified with `generation`.
     void begin(std::uint16_t port, match::Generation generation) {
         view_ = &parts_.sas.view();
+        port_lost_ = parts_.port.lost();
         port_ = port;
         generation_ = generation;
     }
+    /// Before the frame is sent on: whether the tap, one that stops frames, takes it; if so, counts it. Asked
+    /// once, after begin(); the match is marked as decided then.
+    bool holds_back(const match::Match& match, const match::Headers& headers);
+    /// Asks memory for what copy() will read.
+    void expect(const match::FrameMatches& matches) const {
+        rte_prefetch0(&copies_of(matches.taps[0].payload));
+        rte_prefetch0(&parts_.taps[static_cast<std::size_t>(matches.taps[0].slot)]);
+    }
     /// Owes every copy of the frame; false if there is none. The frame is the caller's and must stay
     /// unchanged until flush().
-    bool copy(const rte_mbuf& frame, const match::Headers& headers, const match::FrameMatches& matches);
+    bool copy(const HeldFrame& frame, const match::Headers& headers, const match::FrameMatches& matches);
     /// Seals and sends what is owed, and settles it in the counters.
     void flush();
 
   private:
-    using Outcome = lib::WorkerCounter;          ///< copies_sent, or the cause of a loss
-    static constexpr std::size_t capacity = 64;  ///< packets, and copies, that wait for a flush
+    using Outcome = Outbox::Outcome;
 
     /// The original packet inside a frame.
     struct Original {
-        const rte_mbuf& frame;
+        const HeldFrame& frame;
         std::uint32_t offset = 0;
         std::uint32_t length = 0;
     };
-    /// One packet to send: `mbuf` and the job beside it say where and what.
-    struct Packet {
-        rte_mbuf* mbuf = nullptr;
-        const ActiveSa* sa = nullptr;  ///< null: in clear
-        std::uint8_t copy = 0;         ///< index in outcomes_
-        std::uint16_t ether_type = 0;  ///< big-endian
-    };
-    struct Copy {
-        lib::TapSlot slot{};
-        std::uint32_t bytes = 0;  ///< of the original
-        Outcome outcome = Outcome::copies_sent;
-    };
-
     enum class Decision : std::uint8_t { copy, copy_last, leave };
 
+    bool takes(const match::Match& match, const TapCopies& copies, const match::Headers& headers,
+               std::uint32_t bytes);
     Decision decide(const TapTerms& terms, lib::TapSlot slot, const match::Headers& headers,
                     std::uint32_t bytes);
-    Outcome prepare(const Original& original, const CopyTarget& target, lib::TapSlot slot);
-    void add_packet(const Original& original, const CopyTarget& target, const ActiveSa* sa,
-                    const Datagram& datagram, const Piece& piece, rte_mbuf* mbuf);
-    void settle(const Copy& copy);
-    void seal();
-    void seal_for(const ActiveSa& sa, std::span<const std::uint8_t> packets);
-    void send();
+    Outcome owe(const Original& original, const CopyTarget& target, lib::TapSlot slot);
+    Outcome owe_pieces(const Original& original, const Encapsulation& encapsulation, const ActiveSa* sa,
+                       std::uint32_t largest, lib::TapSlot slot);
+    Datagram next_datagram(const Original& original, const Encapsulation& encapsulation);
+    void add_packet(const Original& original, std::uint32_t from, std::uint32_t length,
+                    const Encapsulation& encapsulation, std::uint32_t header, const ActiveSa* sa,
+                    rte_mbuf& buffer);
 
     Parts parts_;
-    crypto::Sealer sealer_;
+    CopyBuffers buffers_;
+    Outbox outbox_;
     const SaView* view_;
     match::Generation generation_ = 0;
     std::uint16_t port_ = 0;
-    lib::MacAddress source_{};
+    bool port_lost_ = false;
     std::uint32_t identification_;
-    std::size_t packet_count_ = 0;
-    std::size_t copy_count_ = 0;
-    std::array<Packet, capacity> packets_;
-    std::array<crypto::SealJob, capacity> jobs_;
-    std::array<crypto::SealJob, capacity> scratch_;
-    std::array<Copy, capacity> copies_;
+    // Of the worker's counters, added to them by flush().
+    std::uint64_t matches_ = 0;
+    std::uint64_t overflow_ = 0;
 };
 
 /// Bytes, without RTE_PKTMBUF_HEADROOM, that a copy's buffer needs for IP packets of at most `mtu` bytes.

@@ -71,10 +71,10 @@ Result<std::uint32_t> manager_core(const lib::Config& config, const Machine& mac
     if (const auto free = std::ranges::find_if_not(machine.cores, is_worker); free != machine.cores.end()) {
         return *free;
     }
-    if (machine.cores.size() > 1) {
-        return wrong(
-            config,
-            fmt::format("workers: every core ({}) is a worker's; expected one left for the manager", cores));
+    if (machine.cores.size() > 1 && !machine.share_cores) {
+        return wrong(config, fmt::format("workers: every core ({}) is a worker's; expected one left for the "
+                                         "manager, or --share-cores",
+                                         cores));
     }
     return config.dataplane.workers.front();
 }

@@ -1,6 +1,5 @@
 #include "dataplane/encapsulation.h"
 
-#include <rte_byteorder.h>
 #include <rte_ip.h>
 #include <rte_udp.h>
 
@@ -15,21 +14,9 @@ constexpr std::uint8_t protocol_fragment = 44;
 constexpr std::uint16_t more_fragments_ipv4 = 0x2000;
 constexpr std::uint16_t more_fragments_ipv6 = 0x0001;
 
-/// The ones' complement sum folded to 16 bits (RFC 1071); words are in memory order, as rte_raw_cksum has
-/// them.
-std::uint16_t fold(std::uint32_t sum) {
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return static_cast<std::uint16_t>(sum);
-}
-
-std::uint16_t big_endian(std::uint32_t value) {
-    return rte_cpu_to_be_16(static_cast<std::uint16_t>(value));
-}
-
-void store(std::uint8_t* place, std::uint16_t memory_order) {
-    std::memcpy(place, &memory_order, sizeof memory_order);
-}
+using internal::big_endian;
+using internal::fold;
+using internal::store;
 
 std::uint16_t identification16(const Datagram& datagram) {
     return big_endian(datagram.identification & 0xffff);
@@ -41,10 +28,7 @@ void write_udp(const Encapsulation& encapsulation, const Datagram& datagram, std
     std::memcpy(place, encapsulation.headers.data() + encapsulation.ip_size(), encapsulation.front_size());
     store(place + 4, length);
     if (encapsulation.family == lib::Family::ipv6) {
-        // The length stands in the pseudo header and in the UDP header (RFC 8200 section 8.1).
-        const auto sum = static_cast<std::uint16_t>(
-            ~fold(encapsulation.sum + datagram.body_sum + std::uint32_t{length} + std::uint32_t{length}));
-        store(place + 6, sum == 0 ? std::uint16_t{0xffff} : sum);
+        store(place + 6, internal::udp_checksum_ipv6(encapsulation, datagram, length));
     }
 }
 

@@ -9,9 +9,12 @@
 #include "lib/address.h"
 #include "lib/records.h"
 
+#include <rte_byteorder.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace flowtap::dataplane {
 
@@ -24,9 +27,11 @@ inline constexpr std::size_t largest_shim = sizeof(lib::TapDestination::shim_byt
 inline constexpr std::size_t largest_encapsulation =
     ipv6_header + fragment_header + udp_header + largest_shim;
 
+/// Headers are copied at this width, whatever of it they are.
+inline constexpr std::size_t header_room = 64;
+
 struct Encapsulation {
-    std::array<std::uint8_t, ipv6_header + udp_header + largest_shim>
-        headers{};          ///< IP, UDP, shim; lengths, ID, checksums zero
+    std::array<std::uint8_t, header_room> headers{};  ///< IP, UDP, shim; lengths, ID, checksums zero
     std::uint32_t sum = 0;  ///< of the words that a checksum covers and that are the same in every copy
     lib::Family family = lib::Family::ipv4;
     std::uint8_t shim_size = 0;
@@ -65,6 +70,10 @@ struct Piece {
 Piece next_piece(const Encapsulation& encapsulation, const Datagram& datagram, std::uint32_t offset,
                  std::uint32_t largest);
 
+/// Writes the headers of a copy that is not cut, as write_piece does; and up to header_room bytes of any
+/// value, over which the original packet belongs.
+inline void write_whole(const Encapsulation& encapsulation, const Datagram& datagram, std::uint8_t* place);
+
 /// How many pieces that makes.
 std::uint32_t count_pieces(const Encapsulation& encapsulation, const Datagram& datagram,
                            std::uint32_t largest);
@@ -75,5 +84,53 @@ std::size_t header_size(const Encapsulation& encapsulation, const Piece& piece);
 /// Writes the headers of the piece to `place`; its part of the original packet belongs right behind them.
 void write_piece(const Encapsulation& encapsulation, const Datagram& datagram, const Piece& piece,
                  std::uint8_t* place);
+
+namespace internal {
+
+/// The ones' complement sum folded to 16 bits (RFC 1071); words are in memory order, as rte_raw_cksum has
+/// them.
+inline std::uint16_t fold(std::uint32_t sum) {
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<std::uint16_t>(sum);
+}
+
+inline std::uint16_t big_endian(std::uint32_t value) {
+    return rte_cpu_to_be_16(static_cast<std::uint16_t>(value));
+}
+
+inline void store(std::uint8_t* place, std::uint16_t memory_order) {
+    std::memcpy(place, &memory_order, sizeof memory_order);
+}
+
+/// The length stands in the pseudo header and in the UDP header (RFC 8200 section 8.1).
+inline std::uint16_t udp_checksum_ipv6(const Encapsulation& encapsulation, const Datagram& datagram,
+                                       std::uint16_t length) {
+    const auto sum = static_cast<std::uint16_t>(
+        ~fold(encapsulation.sum + datagram.body_sum + std::uint32_t{length} + std::uint32_t{length}));
+    return sum == 0 ? std::uint16_t{0xffff} : sum;
+}
+
+}  // namespace internal
+
+inline void write_whole(const Encapsulation& encapsulation, const Datagram& datagram, std::uint8_t* place) {
+    using internal::store;
+    const std::uint32_t payload = encapsulation.front_size() + datagram.body_length;
+    const std::uint16_t length = internal::big_endian(payload);
+    std::memcpy(place, encapsulation.headers.data(), header_room);
+    if (encapsulation.family == lib::Family::ipv4) [[likely]] {
+        const std::uint16_t total = internal::big_endian(static_cast<std::uint32_t>(ipv4_header) + payload);
+        const std::uint16_t identification = internal::big_endian(datagram.identification & 0xffff);
+        store(place + 2, total);
+        store(place + 4, identification);
+        store(place + 10, static_cast<std::uint16_t>(~internal::fold(
+                              encapsulation.sum + std::uint32_t{total} + std::uint32_t{identification})));
+        store(place + ipv4_header + 4, length);
+        return;
+    }
+    store(place + 4, length);
+    store(place + ipv6_header + 4, length);
+    store(place + ipv6_header + 6, internal::udp_checksum_ipv6(encapsulation, datagram, length));
+}
 
 }  // namespace flowtap::dataplane

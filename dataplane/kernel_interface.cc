@@ -1,6 +1,8 @@
 #include "dataplane/kernel_interface.h"
 
 #include <algorithm>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -44,6 +46,29 @@ bool raise_interface_mtu(const std::string& name, std::uint32_t mtu) {
     ifreq request{};
     request.ifr_mtu = static_cast<int>(mtu);
     return interface_ioctl(SIOCSIFMTU, name, request);
+}
+
+bool interface_has_link(const std::string& name) {
+    ifreq request{};
+    ethtool_value link{.cmd = ETHTOOL_GLINK, .data = 0};
+    request.ifr_data = reinterpret_cast<char*>(&link);
+    if (interface_ioctl(SIOCETHTOOL, name, request)) {
+        return link.data != 0;
+    }
+    // Some drivers do not tell; these flags are late by up to a second.
+    ifreq flags{};
+    return interface_ioctl(SIOCGIFFLAGS, name, flags) && (flags.ifr_flags & IFF_UP) != 0 &&
+           (flags.ifr_flags & IFF_RUNNING) != 0;
+}
+
+bool set_interface_up(const std::string& name, bool up) {
+    ifreq request{};
+    if (!interface_ioctl(SIOCGIFFLAGS, name, request)) {
+        return false;
+    }
+    const int flags = up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP;
+    request.ifr_flags = static_cast<short>(flags);
+    return interface_ioctl(SIOCSIFFLAGS, name, request);
 }
 
 }  // namespace flowtap::dataplane

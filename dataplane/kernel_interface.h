@@ -16,4 +16,11 @@ std::optional<std::uint32_t> interface_mtu(const std::string& name);
 /// Raises the interface's MTU to at least `mtu` (CAP_NET_ADMIN); false, with errno, if the kernel refuses.
 bool raise_interface_mtu(const std::string& name, std::uint32_t mtu);
 
+/// Whether the interface is up and has a carrier. Not its operational state, which the kernel tells later.
+bool interface_has_link(const std::string& name);
+
+/// Sets the interface up or down (CAP_NET_ADMIN), and nothing else of it; false, with errno, if the kernel
+/// refuses.
+bool set_interface_up(const std::string& name, bool up);
+
 }  // namespace flowtap::dataplane

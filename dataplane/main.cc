@@ -22,7 +22,7 @@ int leave(ExitCode code) {
     return static_cast<int>(code);
 }
 
-int start(const std::string& file, const std::string& simd_name) {
+int start(const std::string& file, const std::string& simd_name, bool share_cores) {
     namespace dataplane = flowtap::dataplane;
     const auto config = flowtap::lib::load_config(file);
     if (!config) {
@@ -39,7 +39,7 @@ int start(const std::string& file, const std::string& simd_name) {
                    simd_name);
         return leave(ExitCode::configuration);
     }
-    const auto done = dataplane::run(*config, simd);
+    const auto done = dataplane::run(*config, {.simd = simd, .share_cores = share_cores});
     if (!done) {
         spdlog::error("{}", done.error().message);
         return leave(done.error().code);
@@ -55,18 +55,23 @@ int main(int argc, char* argv[]) {
         spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %n %l: %v");
         std::string file;
         std::string simd = "auto";
+        bool share_cores = false;
         CLI::App app{"The packet path of a flowtap box: forwards every frame, copies what is tapped."};
         app.add_option("--config", file, "configuration file (TOML)")->required();
         app.add_option("--simd", simd, "instructions that look up taps")
             ->check(CLI::IsMember({"auto", "avx512", "avx2", "portable"}))
             ->capture_default_str();
+        app.add_flag(
+            "--share-cores", share_cores,
+            "workers on every core, and the manager beside one of them: for trials, since frames then "
+            "wait while the manager runs");
         app.failure_message(flowtap::lib::usage_message);
         try {
             app.parse(argc, argv);
         } catch (const CLI::ParseError& error) {
             return app.exit(error) == 0 ? leave(ExitCode::stopped) : leave(ExitCode::configuration);
         }
-        return start(file, simd);
+        return start(file, simd, share_cores);
     } catch (const std::exception& error) {
         fmt::print(stderr, "flowtap-dataplane: {}\n", error.what());
         return leave(ExitCode::failure);

@@ -70,11 +70,16 @@ void Manager::set_state(lib::DataplaneState state) {
 void Manager::run() {
     set_state(lib::DataplaneState::waiting_for_taps);
     Clock::time_point tick = Clock::now();
+    Clock::time_point look = parts_.mirrored.any() ? tick : Clock::time_point::max();
     while (!stop_) {
-        wait(tick);
+        wait(std::min(tick, look));
         parts_.link.serve();
         const Clock::time_point now = Clock::now();
         open_gate(now);
+        if (now >= look) {
+            parts_.mirrored.look(now);
+            look = now + MirroredWires::interval;
+        }
         if (now < tick) {
             continue;
         }
@@ -86,6 +91,7 @@ void Manager::run() {
         parts_.tasking.reclaim();
     }
     set_state(lib::DataplaneState::stopping);
+    parts_.mirrored.release();
     parts_.orders.store(Order::stop, std::memory_order_release);
 }
 
@@ -143,16 +149,11 @@ void Manager::watch_ports(Clock::time_point now) {
             spdlog::error("port \"{}\": its device has disappeared; nothing can pass it until the next start",
                           port->name());
         }
-        if (just_lost || (tell_all && port->lost())) {
+        watch_link(i, now);
+        // After the link's state, so that who is told sees it down.
+        if (just_lost || (tell_all && port->gone())) {
             parts_.link.report(lib::CompletionKind::port_lost, static_cast<std::uint32_t>(i));
         }
-        const LinkState link = port->link();
-        const bool was_up = manager.link_up[i].exchange(link.up ? 1 : 0, std::memory_order_relaxed) != 0;
-        if (was_up != link.up && !port->lost()) {
-            spdlog::log(link.up ? spdlog::level::info : spdlog::level::warn, "port \"{}\": link {}",
-                        port->name(), link.up ? "up" : "down");
-        }
-        manager.link_mbps[i].store(link.mbps, std::memory_order_relaxed);
         const DriverStatistics statistics = port->statistics();
         manager.driver_missed[i].store(statistics.missed, std::memory_order_relaxed);
         manager.driver_no_mbuf[i].store(statistics.no_buffer, std::memory_order_relaxed);
@@ -161,6 +162,26 @@ void Manager::watch_ports(Clock::time_point now) {
             spdlog::warn("port \"{}\": its driver took {} frames and could not send them", port->name(),
                          statistics.tx_errors - std::exchange(tx_errors_[i], statistics.tx_errors));
         }
+    }
+}
+
+void Manager::watch_link(std::size_t index, Clock::time_point now) {
+    const Port& port = *parts_.ports[index];
+    lib::ManagerStatus& manager = parts_.status.manager;
+    const LinkState link = port.link();
+    const bool held = parts_.mirrored.held(index);
+    const auto state = static_cast<std::uint64_t>(held      ? lib::PortLink::held_down
+                                                  : link.up ? lib::PortLink::up
+                                                            : lib::PortLink::down);
+    manager.link_mbps[index].store(link.mbps, std::memory_order_relaxed);
+    PacedLine& line = link_lines_[index];
+    if (manager.link_up[index].exchange(state, std::memory_order_relaxed) != state && !port.gone()) {
+        line.changed();
+    }
+    // Of a link that is held down its wire's own line tells.
+    if (const unsigned changes = line.due(now); changes != 0 && !held) {
+        spdlog::log(link.up ? spdlog::level::info : spdlog::level::warn, "port \"{}\": link {}{}",
+                    port.name(), link.up ? "up" : "down", more_changes(changes));
     }
 }
 

@@ -6,6 +6,8 @@
 
 #include "dataplane/control_link.h"
 #include "dataplane/failure.h"
+#include "dataplane/mirrored_wires.h"
+#include "dataplane/paced_line.h"
 #include "dataplane/port.h"
 #include "dataplane/sa_table.h"
 #include "dataplane/tasking.h"
@@ -36,6 +38,7 @@ class Manager {
         Tasking& tasking;
         match::TapTable& taps;
         SaTable& sas;
+        MirroredWires& mirrored;
         Orders& orders;
         int stop_signals = -1;
     };
@@ -51,6 +54,7 @@ class Manager {
     void wait(Clock::time_point tick);
     void open_gate(Clock::time_point now);
     void watch_ports(Clock::time_point now);
+    void watch_link(std::size_t index, Clock::time_point now);
     void watch_sas();
     void set_state(lib::DataplaneState state);
 
@@ -60,6 +64,7 @@ class Manager {
     Clock::time_point gate_;                       ///< when traffic starts even without control
     std::optional<Clock::time_point> busy_since_;  ///< unset: idle
     std::uint64_t consumed_ = 0;
+    std::array<PacedLine, lib::max_ports> link_lines_;
     std::array<std::uint64_t, lib::max_ports> tx_errors_{};  ///< said so far
     std::array<Clock::time_point, lib::max_ports> next_complaint_{};
 };

@@ -22,7 +22,9 @@ FlowKey without_ports(FlowKey key) {
 }  // namespace
 
 OwnFlows::OwnFlows(match::Quiescence& quiescence)
-    : quiescence_(quiescence), heads_(std::make_unique<std::array<std::atomic<Node*>, buckets>>()) {}
+    : quiescence_(quiescence),
+      pairs_(filter_bits),
+      heads_(std::make_unique<std::array<std::atomic<Node*>, buckets>>()) {}
 
 OwnFlows::~OwnFlows() {
     for (std::atomic<Node*>& head : *heads_) {
@@ -47,6 +49,14 @@ std::size_t OwnFlows::bucket(const FlowKey& key) {
     return hash % buckets;
 }
 
+void OwnFlows::count_pair(const FlowKey& key, std::int32_t change) {
+    const std::size_t bit = filter_bit(key.source.data(), key.dest.data());
+    pairs_[bit] += static_cast<std::uint32_t>(change);
+    std::atomic<std::uint64_t>& word = filter_[bit / 64];
+    const std::uint64_t others = word.load(std::memory_order_relaxed) & ~(std::uint64_t{1} << bit % 64);
+    word.store(others | std::uint64_t{pairs_[bit] != 0} << bit % 64, std::memory_order_release);
+}
+
 bool OwnFlows::find(const FlowKey& key) const {
     const Node* node = (*heads_)[bucket(key)].load(std::memory_order_acquire);
     while (node != nullptr && node->key != key) {
@@ -68,6 +78,7 @@ bool OwnFlows::add(const FlowKey& key) {
     if (node == nullptr) {
         return false;
     }
+    count_pair(key, 1);  // before it can be found at all
     node->next.store(first, std::memory_order_relaxed);
     head.store(node, std::memory_order_release);
     return true;
@@ -84,6 +95,7 @@ void OwnFlows::remove(const FlowKey& key) {
         return;
     }
     link->store(node->next.load(std::memory_order_relaxed), std::memory_order_release);
+    count_pair(node->key, -1);
     std::unique_ptr<Node> owned{node};
     retired_.push_back({std::move(owned), quiescence_.next_period()});
 }
@@ -120,7 +132,7 @@ void OwnFlows::reclaim() {
     std::erase_if(retired_, [&](const Retired& retired) { return quiescence_.passed(retired.period); });
 }
 
-bool OwnFlows::contains(const match::Headers& headers) const {
+bool OwnFlows::contains_exactly(const match::Headers& headers) const {
     if (headers.protocol != protocol_udp && headers.protocol != protocol_esp) {
         return false;
     }

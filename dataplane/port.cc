@@ -9,7 +9,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <string_view>
 
 namespace flowtap::dataplane {
 namespace {
@@ -193,11 +195,53 @@ void Port::stop() {
 
 LinkState Port::link() const {
     rte_eth_link link{};
-    if (lost() || rte_eth_link_get_nowait(id_, &link) != 0) {
+    if (gone() || rte_eth_link_get_nowait(id_, &link) != 0) {
         return {};
     }
     const bool known = link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN;
-    return {link.link_status == RTE_ETH_LINK_UP, known ? link.link_speed : 0};
+    // Drivers that stand on a kernel interface say that its link is up, whatever it is.
+    const bool up = device_.interface.empty() ? link.link_status == RTE_ETH_LINK_UP
+                                              : interface_has_link(device_.interface);
+    return {up, known ? link.link_speed : 0};
+}
+
+/// 0, or an errno.
+int Port::change_link(bool up) const {
+    if (link_by_kernel_) {
+        return set_interface_up(device_.interface, up) ? 0 : errno;
+    }
+    return -(up ? rte_eth_dev_set_link_up(id_) : rte_eth_dev_set_link_down(id_));
+}
+
+Result<void> Port::take_link_control(const std::string& purpose) {
+    int error = change_link(true);
+    if (error == ENOTSUP && !device_.interface.empty()) {
+        link_by_kernel_ = true;
+        error = change_link(true);
+    }
+    if (error == 0) {
+        return {};
+    }
+    return std::unexpected(
+        unusable(fmt::format("its link cannot be taken down and brought up, as {} asks: {}; expected a "
+                             "device whose driver can, or "
+                             "one that stands on a network interface",
+                             purpose, std::strerror(error))));
+}
+
+bool Port::link_control_needs_net_admin() const {
+    // mlx drivers and net_tap ask the kernel to do it.
+    return link_by_kernel_ || device_.driver == "net_tap" ||
+           std::string_view(info_.driver_name).starts_with("mlx");
+}
+
+int Port::set_link(bool up) {
+    if (!up) {
+        lost_.store(true, std::memory_order_relaxed);  // so that nothing is queued for the time after
+    }
+    const int error = change_link(up);
+    lost_.store(gone_ || (error == 0) != up, std::memory_order_relaxed);
+    return error;
 }
 
 DriverStatistics Port::statistics() const {
@@ -209,12 +253,13 @@ DriverStatistics Port::statistics() const {
 }
 
 bool Port::check_lost() {
-    if (lost()) {
+    if (gone_) {
         return false;
     }
     const bool gone = removed_.load(std::memory_order_relaxed) ||
                       (interface_index_ != 0 && interface_index(device_.interface) != interface_index_);
     if (gone) {
+        gone_ = true;
         lost_.store(true, std::memory_order_relaxed);
     }
     return gone;

@@ -57,17 +57,30 @@ class Port {
     void stop();
 
     LinkState link() const;
+
+    /// Finds the way to take its link down, and brings it up by that way; names `purpose` where there is
+    /// none.
+    Result<void> take_link_control(const std::string& purpose);
+    /// set_link() needs CAP_NET_ADMIN.
+    bool link_control_needs_net_admin() const;
+    /// Takes its link down, so that the far end loses its own, or brings it up again. 0, or an errno. While
+    /// it is down, nothing can be sent through it.
+    int set_link(bool up);
+
     DriverStatistics statistics() const;
 
     /// Looks whether the device is still there (PCI removal by the driver's event, a kernel interface by its
     /// index). True once, when it has just been found lost.
     bool check_lost();
-    /// The device has disappeared: nothing can be sent through it.
+    /// The device has disappeared.
+    bool gone() const { return gone_; }
+    /// Nothing can be sent through it: its device has disappeared, or its link has been taken down.
     bool lost() const { return lost_.load(std::memory_order_relaxed); }
 
   private:
     Port(const lib::Config& config, std::size_t index, Device device, std::uint16_t id);
     Failure unusable(const std::string& why) const;
+    int change_link(bool up) const;
     bool spreads_frames() const;
     Result<void> set_mtu(rte_eth_conf& conf) const;
 
@@ -81,7 +94,9 @@ class Port {
     rte_eth_dev_info info_{};
     bool started_ = false;
     unsigned interface_index_ = 0;
+    bool link_by_kernel_ = false;  ///< the way to take the link down: by its interface, not by the driver
     std::atomic<bool> removed_ = false;  ///< the driver said so
+    bool gone_ = false;
     std::atomic<bool> lost_ = false;
 };
 

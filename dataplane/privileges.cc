@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <thread>
+#include <unistd.h>
 
 namespace flowtap::dataplane {
 namespace {
@@ -41,9 +42,18 @@ std::string name_of(cap_value_t capability) {
     return name;
 }
 
-bool clear_own_capabilities() {
-    const Capabilities none{cap_init()};
-    return none && cap_set_proc(none.get()) == 0;
+/// All but `keep`.
+bool clear_own_capabilities(std::optional<cap_value_t> keep = std::nullopt) {
+    const Capabilities left{cap_init()};
+    if (!left) {
+        return false;
+    }
+    for (const cap_flag_t set : {CAP_PERMITTED, CAP_EFFECTIVE}) {
+        if (keep && cap_set_flag(left.get(), set, 1, &*keep, CAP_SET) != 0) {
+            return false;
+        }
+    }
+    return cap_set_proc(left.get()) == 0;
 }
 
 /// -1 as an lcore's return value: the thread kept something.
@@ -56,18 +66,21 @@ void clear_on_interrupt_thread(void* done) {
     static_cast<std::atomic<bool>*>(done)->store(true, std::memory_order_release);
 }
 
-/// The name of the first thread of this process that has an effective or permitted capability; empty: none
-/// has.
-std::string thread_with_capabilities() {
+/// The name of the first thread of this process that has an effective or permitted capability, other than
+/// `kept` in the calling one; empty: none has.
+std::string thread_with_capabilities(std::optional<cap_value_t> kept) {
+    const std::string own = std::to_string(gettid());
     for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
         std::ifstream status(task.path() / "status");
         std::string name;
+        const bool may = kept && task.path().filename() == own;
+        const std::uint64_t allowed = may ? std::uint64_t{1} << *kept : 0;
         for (std::string line; std::getline(status, line);) {
             if (line.starts_with("Name:")) {
                 name = line.substr(6);
             }
             const bool set = line.starts_with("CapEff:") || line.starts_with("CapPrm:");
-            if (set && line.find_first_not_of("0", 8) != std::string::npos) {
+            if (set && (std::stoull(line.substr(8), nullptr, 16) & ~allowed) != 0) {
                 return name;
             }
         }
@@ -116,11 +129,13 @@ Result<void> restrict_process() {
     return {};
 }
 
-Result<void> drop_capabilities() {
+Result<void> drop_capabilities(std::optional<cap_value_t> keep) {
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
         return std::unexpected(system_failure("PR_SET_DUMPABLE"));
     }
-    clear_own_capabilities();
+    if (!clear_own_capabilities(keep)) {
+        return std::unexpected(system_failure(keep ? "keeping " + name_of(*keep) : "giving up capabilities"));
+    }
     rte_eal_mp_remote_launch(clear_on_lcore, nullptr, SKIP_MAIN);
     rte_eal_mp_wait_lcore();
 
@@ -132,7 +147,7 @@ Result<void> drop_capabilities() {
     while (!done.load(std::memory_order_acquire)) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    if (const std::string thread = thread_with_capabilities(); !thread.empty()) {
+    if (const std::string thread = thread_with_capabilities(keep); !thread.empty()) {
         return std::unexpected(
             Failure{ExitCode::failure,
                     fmt::format("thread \"{}\" still has capabilities after they were dropped", thread)});

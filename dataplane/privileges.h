@@ -1,13 +1,17 @@
 // What this process may do, and giving it up.
 //
-// Capabilities are needed to open devices, not to use them: once the ports run, none is kept. Linux keeps
-// them by thread, so every thread gives up its own.
+// Capabilities are needed to open devices, not to use them: once the ports run, none is kept, but for the one
+// that the manager's thread needs where it takes links down. Linux keeps them by thread, so every thread
+// gives up its own.
 #pragma once
 
 #include "dataplane/device.h"
 #include "dataplane/failure.h"
 #include "lib/config.h"
 
+#include <sys/capability.h>
+
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,7 +27,8 @@ Result<void> require_capabilities(const lib::Config& config, std::span<const Dev
 Result<void> restrict_process();
 
 /// In every thread of a running EAL: no capability is left, and no other process of this user may look
-/// inside. Workers must be idle lcores. Fails when a thread still has one afterwards.
-Result<void> drop_capabilities();
+/// inside. `keep`, if any, is left to the calling thread, which must have it. Workers must be idle lcores.
+/// Fails when a thread still has another one afterwards.
+Result<void> drop_capabilities(std::optional<cap_value_t> keep);
 
 }  // namespace flowtap::dataplane

@@ -11,6 +11,7 @@
 #include "dataplane/large_pages.h"
 #include "dataplane/manager.h"
 #include "dataplane/mempool.h"
+#include "dataplane/mirrored_wires.h"
 #include "dataplane/port.h"
 #include "dataplane/privileges.h"
 #include "dataplane/queue_plan.h"
@@ -205,6 +206,7 @@ struct Tables {
     OwnFlows own_flows;
     DropPolicies policies;
     OverBoard over;
+    StopSwitch stops;
     crypto::Implementation sealing;
     SaTable sas;
 
@@ -231,6 +233,15 @@ Result<crypto::Engine> create_engine() {
         return failed("IPsec-MB", engine.error());
     }
     return std::move(*engine);
+}
+
+match::InnerTunnels inner_tunnels(const lib::DataplaneConfig& config) {
+    const auto has = [&](lib::InnerTunnel tunnel) {
+        return std::ranges::count(config.inner_match, tunnel) != 0;
+    };
+    return {.gre = has(lib::InnerTunnel::gre),
+            .gtp_u = has(lib::InnerTunnel::gtp_u),
+            .vxlan = has(lib::InnerTunnel::vxlan)};
 }
 
 Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& config, const Ports& ports,
@@ -273,9 +284,11 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                           .lanes = std::move(lanes),
                           .taps = tables.taps,
                           .own_flows = tables.own_flows,
+                          .stops = tables.stops,
                           .quiescence = tables.quiescence,
                           .reader = static_cast<std::uint32_t>(i),
-                          .status = status},
+                          .status = status,
+                          .inner = inner_tunnels(config.dataplane)},
             std::move(delivery), pools[i].fragments.get(),
             match::FragmentTracker::Options{
                 .clock_rate = rte_get_tsc_hz(), .seed = random_seed(), .memory = &tables.memory}));
@@ -290,7 +303,7 @@ int run_worker(void* worker) {
 
 }  // namespace
 
-Result<void> run(const lib::Config& config, match::Simd simd) {
+Result<void> run(const lib::Config& config, const RunOptions& options) {
     if (auto restricted = restrict_process(); !restricted) {
         return restricted;
     }
@@ -305,8 +318,9 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
     if (auto allowed = require_capabilities(config, *devices); !allowed) {
         return allowed;
     }
-    const auto arguments =
-        eal_arguments(config, *devices, this_machine(), static_cast<std::uint64_t>(getpid()));
+    Machine machine = this_machine();
+    machine.share_cores = options.share_cores;
+    const auto arguments = eal_arguments(config, *devices, machine, static_cast<std::uint64_t>(getpid()));
     if (!arguments) {
         return std::unexpected(arguments.error());
     }
@@ -342,7 +356,7 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
         return std::unexpected(engine.error());
     }
     Orders orders = Order::wait;
-    Tables tables(config, simd, std::move(*engine));
+    Tables tables(config, options.simd, std::move(*engine));
     auto workers = create_workers(config, *ports, *queues, pools, tables, *region, orders);
     if (!workers) {
         return std::unexpected(workers.error());
@@ -354,25 +368,34 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
                      .sas = tables.sas,
                      .status = *region,
                      .policies = tables.policies,
-                     .over = tables.over});
+                     .over = tables.over,
+                     .stops = tables.stops});
     auto server = listen(config, *region);
     if (!server) {
         return std::unexpected(server.error());
     }
-    ControlLink link(std::move(*server), *region, tasking, config);
+    ControlLink link(std::move(*server), *region, tasking, tables.stops, config);
     for (const auto& port : *ports) {
         if (auto started = port ? port->start() : Result<void>{}; !started) {
             return started;
         }
     }
-    if (auto dropped = drop_capabilities(); !dropped) {
+    auto mirrored = MirroredWires::create(config, *ports);
+    if (!mirrored) {
+        return std::unexpected(mirrored.error());
+    }
+    const std::optional<cap_value_t> kept =
+        mirrored->need_net_admin() ? std::optional{CAP_NET_ADMIN} : std::nullopt;
+    if (auto dropped = drop_capabilities(kept); !dropped) {
         return dropped;
     }
     for (std::size_t i = 0; i < workers->size(); ++i) {
         rte_eal_remote_launch(run_worker, (*workers)[i].get(), static_cast<unsigned>(i + 1));
     }
-    spdlog::info("{} workers, tap lookup by {}, sealing by {}; no capability is kept", worker_count,
-                 match::to_string(simd), crypto::to_string(tables.sealing));
+    spdlog::info("{} workers, tap lookup by {}, sealing by {}; {}", worker_count,
+                 match::to_string(options.simd), crypto::to_string(tables.sealing),
+                 kept ? "the manager keeps CAP_NET_ADMIN, for mirror-link-loss, and no other is kept"
+                      : "no capability is kept");
     Manager manager({.config = config,
                      .ports = *ports,
                      .status = region->status(),
@@ -380,6 +403,7 @@ Result<void> run(const lib::Config& config, match::Simd simd) {
                      .tasking = tasking,
                      .taps = tables.taps,
                      .sas = tables.sas,
+                     .mirrored = *mirrored,
                      .orders = orders,
                      .stop_signals = stop_signals->get()});
     manager.run();

@@ -8,7 +8,13 @@
 
 namespace flowtap::dataplane {
 
+/// What the command line says beside the configuration.
+struct RunOptions {
+    match::Simd simd = match::Simd{};
+    bool share_cores = false;  ///< as in Machine
+};
+
 /// Runs until a stop signal. Fails with the reason that it could not start; everything is released on return.
-Result<void> run(const lib::Config& config, match::Simd simd);
+Result<void> run(const lib::Config& config, const RunOptions& options);
 
 }  // namespace flowtap::dataplane

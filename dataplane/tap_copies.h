@@ -1,5 +1,5 @@
-// What the tap table's payload stands for: where a tap's copies go, resolved when the tap was installed, and
-// on what terms.
+// What the tap table's payload stands for: what becomes of the frames that a tap matches, where their copies
+// go, resolved when the tap was installed, and on what terms.
 #pragma once
 
 #include "dataplane/encapsulation.h"
@@ -68,10 +68,11 @@ inline const TapTerms* terms_of(const TapTerms* newest, match::Generation genera
 /// Owned by the manager, which frees it when no worker can see the tap any more; constant meanwhile, but for
 /// `terms`.
 struct TapCopies {
-    std::vector<CopyTarget> targets;
+    std::vector<CopyTarget> targets;  ///< none of a tap that blocks
     std::atomic<const TapTerms*> terms =
         nullptr;          ///< null: without limits and drop policies; the manager writes
     bool layer2 = false;  ///< copies are whole frames
+    lib::TapAction action = lib::TapAction::copy;
     lib::TapId id{};
     std::vector<FlowKey> flows;  ///< of the encapsulations, for OwnFlows
 
@@ -86,11 +87,30 @@ CopyTarget resolve(const lib::TapDestination& destination, std::span<const lib::
 
 FlowKey flow_of(const lib::TapDestination& destination);
 
+/// Bits of a payload that its pointer leaves free: so that a frame's matches say without a look at the taps
+/// whether one of them stops it.
+namespace mark {
+inline constexpr std::uint64_t stops = 1;    ///< the tap's action is not Copy
+inline constexpr std::uint64_t decided = 2;  ///< of one match: the tap takes the frame, and has counted it
+inline constexpr std::uint64_t all = stops | decided;
+}  // namespace mark
+static_assert(alignof(TapCopies) > mark::all);
+
 inline match::Payload payload_of(const TapCopies& copies) {
-    return match::Payload{std::bit_cast<std::uint64_t>(&copies)};
+    return match::Payload{std::bit_cast<std::uint64_t>(&copies) |
+                          (copies.action == lib::TapAction::copy ? 0 : mark::stops)};
 }
 inline const TapCopies& copies_of(match::Payload payload) {
-    return *std::bit_cast<const TapCopies*>(payload);
+    return *std::bit_cast<const TapCopies*>(static_cast<std::uint64_t>(payload) & ~mark::all);
+}
+inline bool stops(match::Payload payload) {
+    return (static_cast<std::uint64_t>(payload) & mark::stops) != 0;
+}
+inline bool is_decided(match::Payload payload) {
+    return (static_cast<std::uint64_t>(payload) & mark::decided) != 0;
+}
+inline match::Payload decided(match::Payload payload) {
+    return match::Payload{static_cast<std::uint64_t>(payload) | mark::decided};
 }
 
 }  // namespace flowtap::dataplane

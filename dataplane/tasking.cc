@@ -168,7 +168,11 @@ lib::Refusal Tasking::stage_tap(const lib::TapAdd& tap) {
     auto copies = std::make_unique<TapCopies>();
     copies->id = tap.id;
     copies->layer2 = tap.criterion.layer2;
-    for (const lib::TapDestination& destination : tap.destinations) {
+    copies->action = tap.action;
+    // A tap that blocks makes no packet: its destinations are what its source knows it by.
+    for (const lib::TapDestination& destination : tap.action == lib::TapAction::block
+                                                      ? std::span<const lib::TapDestination>{}
+                                                      : std::span(tap.destinations)) {
         copies->targets.push_back(resolve(destination, parts_.config.routes));
         copies->flows.push_back(flow_of(destination));
     }
@@ -422,6 +426,7 @@ std::optional<Tasking::Outcome> Tasking::publish() {
     }
     for (const std::size_t slot : added_) {
         clear_counters(slot);
+        parts_.stops.count(places_[slot].staged->action == lib::TapAction::copy ? 0 : 1);
         places_[slot].live = std::move(places_[slot].staged);
         if (places_[slot].live->usage) {
             touched_.push_back(slot);
@@ -449,6 +454,7 @@ std::optional<Tasking::Outcome> Tasking::settle() {
     }
     for (const auto& copies : leaving_) {
         remove_flows(*copies);
+        parts_.stops.count(copies->action == lib::TapAction::copy ? 0 : -1);
     }
     leaving_.clear();
     leaving_terms_.clear();

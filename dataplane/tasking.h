@@ -9,7 +9,8 @@
 // one, and until the last; 3. an SA stays in use until every worker has the taps of the batch that removes
 // it; 4. a slot's counters start from zero with its tap, and nobody counts on it for an earlier one; 5. a tap
 // that gets its first limit is counted by all workers together before the first burst that obeys the limit:
-// phase `counting`, which changes nothing that anybody could see.
+// phase `counting`, which changes nothing that anybody could see; 6. a tap that stops frames is counted as
+// such (stop_switch.h) from before the commit that brings it until no worker can have it any more.
 #pragma once
 
 #include "dataplane/drop_policies.h"
@@ -18,6 +19,7 @@
 #include "dataplane/over_board.h"
 #include "dataplane/own_flows.h"
 #include "dataplane/sa_table.h"
+#include "dataplane/stop_switch.h"
 #include "dataplane/tap_copies.h"
 #include "lib/command_reader.h"
 #include "lib/config.h"
@@ -42,6 +44,7 @@ class Tasking {
         lib::StatusRegion& status;
         const DropPolicies& policies;
         OverBoard& over;
+        StopSwitch& stops;
     };
     struct Outcome {
         lib::Refusal refusal = lib::Refusal::none;  ///< none: every worker has the whole change

@@ -5,6 +5,7 @@
 #include <rte_pause.h>
 
 #include <array>
+#include <bit>
 #include <utility>
 
 namespace flowtap::dataplane {
@@ -24,6 +25,9 @@ Worker::Worker(Parts parts, Delivery delivery, rte_mempool* fragment_pool,
       reader_(parts_.taps.simd()),
       delivery_(std::move(delivery)),
       fragment_copies_(fragment_pool),
+      inner_(parts_.inner.any() ? std::make_unique<InnerStage>(parts_.inner, parts_.taps, parts_.own_flows,
+                                                               parts_.status.counters)
+                                : nullptr),
       fragments_(parts_.taps, fragment_copies_, parts_.status.counters, fragments) {}
 
 void Worker::run() {
@@ -74,16 +78,25 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
 
     const Mask early = headers_.fragments != 0 ? fragments_.complete(headers_, now_) : 0;
     parts_.taps.classify(headers_, matches_);
+    if (inner_) [[unlikely]] {
+        inner_->add_matches(frames, headers_, matches_);
+    }
     const Mask own = matches_.matched != 0 ? drop_own_output(headers_, 0) : 0;
-    const std::size_t held = matches_.matched != 0 ? hold(frames) : 0;
+    Mask stopped = 0;
+    if (matches_.matched != 0) {
+        if (parts_.stops.on()) [[unlikely]] {
+            stopped = judge_burst(counters).stopped();
+        }
+        hold(frames);
+    }
     match::for_each_bit(early, [&](std::size_t i) { rte_pktmbuf_refcnt_update(frames[i], 1); });
     headers_.headers.close();
-    forward(lane, frames, bytes);
-    Mask counted = 0;
-    if (held != 0) {
-        const std::span<rte_mbuf* const> matched = std::span(held_frames_).first(held);
-        counted = deliver(headers_, matched, std::span(held_places_).first(held), 0);
+    if (stopped == 0) [[likely]] {
+        forward(lane, frames, bytes);
+    } else {
+        forward_others(lane, frames, stopped);
     }
+    const Mask counted = held_.empty() ? 0 : deliver(headers_, 0);
     if (early != 0) [[unlikely]] {
         keep_early(frames, early, own, counted);
     }
@@ -116,15 +129,39 @@ Worker::Mask Worker::drop_own_output(const match::HeaderBurst& burst, Mask told)
     return own;
 }
 
-/// Keeps the matched frames' buffers beyond their sending; returns how many.
-std::size_t Worker::hold(Frames frames) {
-    std::size_t held = 0;
-    match::for_each_bit(matches_.matched, [&](std::size_t i) {
-        rte_pktmbuf_refcnt_update(frames[i], 1);
-        held_frames_[held] = frames[i];
-        held_places_[held++] = static_cast<std::uint8_t>(i);
-    });
-    return held;
+/// Of frames that came in at the port of these counters.
+Judgement Worker::judge_burst(lib::PortCounters& counters) {
+    delivery_.begin(headers_.port, matches_.generation);
+    const Judgement judgement =
+        judge(headers_, matches_, [&](const match::Match& match, const match::Headers& headers) {
+            return delivery_.holds_back(match, headers);
+        });
+    const auto count = [](Mask frames) { return static_cast<std::uint64_t>(std::popcount(frames)); };
+    lib::add(counters[lib::PortCounter::redirected_frames], count(judgement.redirected));
+    lib::add(counters[lib::PortCounter::blocked_frames], count(judgement.blocked));
+    return judgement;
+}
+
+/// Keeps the matched frames beyond their sending.
+void Worker::hold(Frames frames) {
+    match::for_each_bit(matches_.matched, [&](std::size_t i) { held_.keep(*frames[i], i); });
+}
+
+/// Gives the buffers of the stopped ones back: those that are owed to a tap are held by then. `frames` stays
+/// as it is: places in it are places in the burst.
+void Worker::forward_others(const WorkerLane& lane, Frames frames, Mask stopped) {
+    std::array<rte_mbuf*, burst_size> others;
+    std::size_t count = 0;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        if ((stopped >> i & 1) != 0) {
+            rte_pktmbuf_free(frames[i]);
+        } else {
+            bytes += frames[i]->pkt_len;
+            others[count++] = frames[i];
+        }
+    }
+    forward(lane, std::span(others).first(count), bytes);
 }
 
 void Worker::forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes) {
@@ -143,27 +180,29 @@ void Worker::forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes)
     lib::add(counters[lib::PortCounter::tx_bytes], bytes);
 }
 
-/// `frames` matched, at their `places` in the burst; their buffers are given back. Those of `counted` are not
-/// counted as matched packets again; returns the others that were.
-Worker::Mask Worker::deliver(const match::HeaderBurst& burst, std::span<rte_mbuf* const> frames,
-                             std::span<const std::uint8_t> places, Mask counted) {
+/// Delivers the held frames of the burst, and lets go of them. Those of `counted` are not counted as matched
+/// packets again; returns the others that were.
+Worker::Mask Worker::deliver(const match::HeaderBurst& burst, Mask counted) {
     lib::WorkerCounters& counters = parts_.status.counters;
     Mask matched = 0;
+    std::uint64_t bytes = 0;
+    for (const HeldFrame& frame : held_.frames()) {
+        delivery_.expect(matches_.frames[frame.place]);
+    }
     delivery_.begin(burst.port, matches_.generation);
-    for (std::size_t k = 0; k < frames.size(); ++k) {
-        const std::size_t i = places[k];
+    for (const HeldFrame& frame : held_.frames()) {
+        const std::size_t i = frame.place;
         const match::Headers& headers = burst.headers[i];
-        if (delivery_.copy(*frames[k], headers, matches_.frames[i]) && (counted >> i & 1) == 0) {
+        if (delivery_.copy(frame, headers, matches_.frames[i]) && (counted >> i & 1) == 0) {
             matched |= Mask{1} << i;
-            lib::add(counters[lib::WorkerCounter::matched_packets], 1);
-            lib::add(counters[lib::WorkerCounter::matched_bytes],
-                     match::matchable(headers.verdict) ? headers.l3_length : frames[k]->pkt_len);
+            bytes += match::matchable(headers.verdict) ? headers.l3_length : frame.length;
         }
     }
     delivery_.flush();
-    for (rte_mbuf* frame : frames) {
-        rte_pktmbuf_free(frame);
-    }
+    held_.release();
+    lib::add(counters[lib::WorkerCounter::matched_packets],
+             static_cast<std::uint64_t>(std::popcount(matched)));
+    lib::add(counters[lib::WorkerCounter::matched_bytes], bytes);
     return matched;
 }
 
@@ -194,17 +233,14 @@ bool Worker::deliver_resolved() {
         told |= Mask{resolved_.early[i].unmatched} << i;
     }
     (void)drop_own_output(resolved_.headers, told);
-    std::size_t matched = 0;
     for (std::size_t i = 0; i < resolved_.count; ++i) {
         if ((matches_.matched >> i & 1) == 0) {
             rte_pktmbuf_free(resolved_.frames[i]);
             continue;
         }
-        held_frames_[matched] = resolved_.frames[i];
-        held_places_[matched++] = static_cast<std::uint8_t>(i);
+        held_.adopt(*resolved_.frames[i], i);
     }
-    (void)deliver(resolved_.headers, std::span(held_frames_).first(matched),
-                  std::span(held_places_).first(matched), resolved_.counted);
+    (void)deliver(resolved_.headers, resolved_.counted);
     return true;
 }
 

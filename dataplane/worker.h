@@ -2,7 +2,8 @@
 // copies.
 //
 // Through traffic comes first. A frame leaves before any copy of it is made; a matched frame's buffer is only
-// held (by its reference count) until its copies are sealed. Copies have a pool, a transmit queue and
+// held (by its reference count) until its copies are sealed. A frame that a tap's action stops (judge.h) does
+// not leave; nothing else keeps one back. Copies have a pool, a transmit queue and
 // counters of their own, so that their loss is never a frame's. Fragments that came before their first one
 // are delivered late, a burst of them a poll.
 //
@@ -14,6 +15,9 @@
 #include "dataplane/burst.h"
 #include "dataplane/delivery.h"
 #include "dataplane/fragment_copies.h"
+#include "dataplane/held_frames.h"
+#include "dataplane/inner_stage.h"
+#include "dataplane/judge.h"
 #include "dataplane/match/burst_reader.h"
 #include "dataplane/match/fragment_tracker.h"
 #include "dataplane/match/headers.h"
@@ -21,6 +25,7 @@
 #include "dataplane/match/tap_table.h"
 #include "dataplane/own_flows.h"
 #include "dataplane/port.h"
+#include "dataplane/stop_switch.h"
 #include "lib/status.h"
 
 #include <rte_mbuf.h>
@@ -28,6 +33,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -52,9 +58,11 @@ class Worker {
         std::vector<WorkerLane> lanes;
         const match::TapTable& taps;
         const OwnFlows& own_flows;
+        const StopSwitch& stops;
         match::Quiescence& quiescence;
         std::uint32_t reader = 0;  ///< its id there
         lib::WorkerStatus& status;
+        match::InnerTunnels inner;
     };
 
     /// `fragment_pool` as of FragmentCopies.
@@ -71,10 +79,11 @@ class Worker {
     std::uint16_t serve(const WorkerLane& lane);
     void count_uneven();
     Mask drop_own_output(const match::HeaderBurst& burst, Mask told);
-    std::size_t hold(Frames frames);
+    Judgement judge_burst(lib::PortCounters& counters);
+    void hold(Frames frames);
+    void forward_others(const WorkerLane& lane, Frames frames, Mask stopped);
     void forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes);
-    Mask deliver(const match::HeaderBurst& burst, std::span<rte_mbuf* const> frames,
-                 std::span<const std::uint8_t> places, Mask counted);
+    Mask deliver(const match::HeaderBurst& burst, Mask counted);
     void keep_early(Frames frames, Mask early, Mask own, Mask counted);
     void tend_fragments();
     bool deliver_resolved();
@@ -83,11 +92,11 @@ class Worker {
     match::BurstReader reader_;
     Delivery delivery_;
     FragmentCopies fragment_copies_;
+    std::unique_ptr<InnerStage> inner_;  ///< null: no tunnel is looked into
     match::FragmentTracker fragments_;
     std::uint64_t polls_ = 0;
-    std::uint64_t now_ = 0;                               ///< TSC at the end of the last poll
-    std::array<rte_mbuf*, burst_size> held_frames_{};     ///< matched, and sent on
-    std::array<std::uint8_t, burst_size> held_places_{};  ///< their places in the burst
+    std::uint64_t now_ = 0;  ///< TSC at the end of the last poll
+    HeldFrames held_;        ///< matched, and sent on
     match::HeaderBurst headers_{};
     match::ResolvedFragments resolved_{};
     match::Matches matches_{};

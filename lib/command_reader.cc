@@ -152,7 +152,7 @@ Refusal CommandReader::begin_tap(const CommandRecord& record) {
     }
     const bool known_family = begin.family == Family::ipv4 || begin.family == Family::ipv6;
     const bool whole_frames = begin.layer2 == 1 && begin.term_count == 0 && begin.interface_count != 0;
-    if (begin.header.id == 0 || begin.reserved != 0 || !known_family ||
+    if (begin.header.id == 0 || !known_family || !valid_action(begin.action, begin.layer2 != 0) ||
         (begin.layer2 != 0 && !whole_frames) || begin.interface_count > max_interface_terms ||
         begin.destination_count == 0 || begin.destination_count > max_destinations ||
         begin.term_count > max_terms) {
@@ -169,6 +169,7 @@ Refusal CommandReader::begin_tap(const CommandRecord& record) {
     open.tap.criterion.family = begin.family;
     open.tap.criterion.layer2 = begin.layer2 != 0;
     open.tap.service = begin.service;
+    open.tap.action = begin.action;
     open.terms_left = begin.term_count;
     open.interfaces_left = begin.interface_count;
     open.destinations_left = begin.destination_count;

@@ -28,6 +28,7 @@ struct TapAdd {
     Criterion criterion;
     std::vector<TapDestination> destinations;  ///< 1..max_destinations
     TapService service;
+    TapAction action = TapAction::copy;
 };
 
 struct TapUpdated {

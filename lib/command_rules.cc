@@ -64,6 +64,11 @@ bool valid_destination(const TapDestination& destination) {
            !is_zero(destination.dest_address) && !is_zero(destination.source_address);
 }
 
+bool valid_action(TapAction action, bool layer2) {
+    return action == TapAction::copy ||
+           (!layer2 && (action == TapAction::redirect || action == TapAction::block));
+}
+
 bool valid_interface(const InterfaceRecord& interface) {
     return interface.port < max_ports && (interface.vlan <= 4094 || interface.vlan == any_vlan);
 }

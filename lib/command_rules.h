@@ -31,6 +31,9 @@ bool valid_shim(const TapDestination& destination);
 /// not 0, a DSCP below 64. The header is not looked at.
 bool valid_destination(const TapDestination& destination);
 
+/// A known action; of a tap of whole frames, that it copies.
+bool valid_action(TapAction action, bool layer2);
+
 /// A VLAN id of InterfaceTerm, on a port below max_ports.
 bool valid_interface(const InterfaceRecord& interface);
 

@@ -101,9 +101,12 @@ void CommandBatch::resync_begin() {
 
 std::expected<void, std::string> CommandBatch::add_tap(TapSlot slot, TapId id, const Criterion& criterion,
                                                        std::span<const TapDestination> destinations,
-                                                       const TapService& service) {
+                                                       const TapService& service, TapAction action) {
     if (auto checked = check_tap(id, criterion, destinations); !checked) {
         return checked;
+    }
+    if (!valid_action(action, criterion.layer2)) {
+        return refused("a tap copies, redirects or blocks; one of whole frames copies");
     }
     const auto header_of = [&](CommandKind kind) {
         return CommandHeader{
@@ -115,6 +118,7 @@ std::expected<void, std::string> CommandBatch::add_tap(TapSlot slot, TapId id, c
                     .term_count = static_cast<std::uint16_t>(term_count(criterion)),
                     .interface_count = static_cast<std::uint16_t>(criterion.interfaces.size()),
                     .layer2 = static_cast<std::uint8_t>(criterion.layer2 ? 1 : 0),
+                    .action = action,
                     .service = service});
     for (const auto& [field, terms] : address_fields(criterion)) {
         for (std::size_t first = 0; first < terms.size(); first += TapAddresses::capacity) {

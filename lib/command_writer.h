@@ -28,7 +28,8 @@ class CommandBatch {
     /// range.
     std::expected<void, std::string> add_tap(TapSlot slot, TapId id, const Criterion& criterion,
                                              std::span<const TapDestination> destinations,
-                                             const TapService& service = {});
+                                             const TapService& service = {},
+                                             TapAction action = TapAction::copy);
     /// For a tap that is there, or is added in this batch.
     void update_tap(TapSlot slot, TapId id, const TapService& service);
     void remove_tap(TapSlot slot, TapId id);

@@ -30,18 +30,22 @@ struct ConfigError {
 /// "file:line:column: message"
 std::string to_string(const ConfigError& error);
 
+/// Tunnels over IP that the dataplane looks into.
+enum class InnerTunnel : std::uint8_t { gre, gtp_u, vxlan };
+
 struct DataplaneConfig {
     std::vector<std::uint32_t> workers;  ///< cores, one worker on each; not empty, no duplicate
     std::optional<std::uint32_t>
         manager;  ///< core of the manager thread; unset: any core that is no worker's
     std::uint32_t max_taps = 1'048'576;
-    std::uint32_t memory_mib = 512;       ///< for buffers
-    bool huge_pages = true;               ///< false: ordinary pages (slower)
-    std::uint32_t mtu = 1518;             ///< largest frame without FCS, 64..9216
-    std::uint32_t buffers = 16'384;       ///< frames in the receive pool of a worker
-    std::uint32_t copy_buffers = 16'384;  ///< copies in the copy pool of a worker
-    std::uint32_t queue_size = 1024;      ///< descriptors of a queue; a power of two
-    double wait_for_control = 2.0;        ///< seconds that the first frame waits for the taps to be restored
+    std::uint32_t memory_mib = 512;        ///< for buffers
+    bool huge_pages = true;                ///< false: ordinary pages (slower)
+    std::uint32_t mtu = 1518;              ///< largest frame without FCS, 64..9216
+    std::uint32_t buffers = 16'384;        ///< frames in the receive pool of a worker
+    std::uint32_t copy_buffers = 16'384;   ///< copies in the copy pool of a worker
+    std::uint32_t queue_size = 1024;       ///< descriptors of a queue; a power of two
+    double wait_for_control = 2.0;         ///< seconds that the first frame waits for the taps to be restored
+    std::vector<InnerTunnel> inner_match;  ///< taps are matched inside of these, too
 };
 
 struct PortConfig {
@@ -55,6 +59,7 @@ struct WireConfig {
     std::string name;
     std::uint16_t a = 0;  ///< index in ports
     std::uint16_t b = 0;
+    bool mirror_link_loss = false;  ///< one side's link is taken down while the other side has lost its own
 };
 
 struct DeliveryConfig {

@@ -73,7 +73,13 @@ ConfigSection dataplane_section() {
          optional_key("queue-size", &S::queue_size, power_of_two(64, 32'768),
                       "descriptors of a port's queue"),
          optional_key("wait-for-control", &S::wait_for_control, seconds(0, 3600),
-                      "how long the first frame waits for the taps to be restored")});
+                      "how long the first frame waits for the taps to be restored"),
+         optional_key("inner-match", &S::inner_match,
+                      list_of(choice<InnerTunnel>({{"gre", InnerTunnel::gre},
+                                                   {"gtp-u", InnerTunnel::gtp_u},
+                                                   {"vxlan", InnerTunnel::vxlan}}),
+                              0, 3),
+                      "tunnels whose packets taps match by their inner addresses and ports, too")});
 }
 
 ConfigSection port_section() {
@@ -101,7 +107,11 @@ ConfigSection wire_section() {
         "Two ports: what one receives leaves on the other, unchanged.",
         {required_key("name", &S::name, name_text(), "what the tools call it"),
          required_key("a", &S::a, reference(&ConfigReader::ports, "port"), "one side"),
-         required_key("b", &S::b, reference(&ConfigReader::ports, "port"), "the other side")});
+         required_key("b", &S::b, reference(&ConfigReader::ports, "port"), "the other side"),
+         optional_key(
+             "mirror-link-loss", &S::mirror_link_loss, boolean(),
+             "true: when one side loses its link, the other side's is taken down until it is back, so "
+             "that the routers at both ends notice; the devices must be able to do it")});
 }
 
 ConfigSection delivery_section() {

@@ -17,13 +17,16 @@ struct CounterInfo {
     std::string_view description;
 };
 
-/// Per port, as this process counts them (not the driver).
+/// Per port, as this process counts them (not the driver). Received on one port of a wire = redirected +
+/// blocked there + sent + dropped on the other.
 enum class PortCounter : std::uint8_t {
     rx_packets,
     rx_bytes,
     tx_packets,
     tx_bytes,
     tx_dropped,
+    redirected_frames,
+    blocked_frames,
     count_,
 };
 
@@ -33,11 +36,15 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(PortCounter::c
     {"tx-packets", Severity::info, "frames sent"},
     {"tx-bytes", Severity::info, "bytes sent, without FCS"},
     {"tx-dropped", Severity::error, "frames that the transmit queue refused"},
+    {"redirected-frames", Severity::info,
+     "frames received and not sent on, because a tap redirects them to its content destination"},
+    {"blocked-frames", Severity::info, "frames received and not sent on, because a tap blocks them"},
 }};
 
 /// Per worker. The parse_* counters name why a frame was forwarded without a look at its taps; the copy_*
-/// counters name why a matched copy did not leave the box. fragments-early = fragments-resolved +
-/// fragments-unresolved + fragments-held-full + those that wait now.
+/// counters name why a matched copy did not leave the box; the inner_* counters say what became of the look
+/// into tunnels. fragments-early = fragments-resolved + fragments-unresolved + fragments-held-full + those
+/// that wait now.
 enum class WorkerCounter : std::uint8_t {
     parse_truncated,
     parse_vlan_depth,
@@ -71,6 +78,13 @@ enum class WorkerCounter : std::uint8_t {
     fragments_held_full,
     fragments_table_full,
     fragments_conflict,
+    inner_parsed,
+    inner_no_ports,
+    inner_later_fragments,
+    inner_not_ip,
+    inner_truncated,
+    inner_malformed,
+    inner_depth,
     count_,
 };
 
@@ -117,6 +131,18 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
      "fragmented datagrams forgotten before their time: their later fragments may count as early"},
     {"fragments-conflict", Severity::warning,
      "first fragments of a datagram that was known with other ports; its later ones go by the newest"},
+    {"inner-parsed", Severity::info, "packets in tunnels that were matched by their inner headers too"},
+    {"inner-no-ports", Severity::info,
+     "of these, those without ports or ICMP fields: fragments, short or unknown payloads; matched without"},
+    {"inner-later-fragments", Severity::warning,
+     "later fragments of tunnel packets; what they carry is not known, matched by their outer headers only"},
+    {"inner-not-ip", Severity::info, "tunnel packets that carry neither IPv4 nor IPv6, such as signalling"},
+    {"inner-truncated", Severity::info,
+     "tunnel packets that end inside of a header or before the inner packet does; not matched inside"},
+    {"inner-malformed", Severity::info,
+     "tunnel packets with an impossible header of the tunnel or inside; not matched inside"},
+    {"inner-depth", Severity::warning,
+     "tunnel packets with more headers than the caps allow; not matched inside"},
 }};
 
 /// Per tap and worker: matched = copied + dropped (the causes are the worker's).
@@ -127,7 +153,7 @@ enum class TapCounter : std::uint8_t {
     copies_dropped,
     dropped_bytes,
     suppressed,
-    reserved_6,
+    stopped_packets,
     reserved_7,
     count_,
 };
@@ -139,7 +165,8 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(TapCounter::co
     {"copies-dropped", Severity::error, "copies lost, by whatever cause"},
     {"dropped-bytes", Severity::error, "the lost copies' bytes, counted likewise"},
     {"suppressed", Severity::info, "matches that a drop policy leaves out; counted nowhere else"},
-    {"reserved-6", Severity::info, "always 0"},
+    {"stopped-packets", Severity::info,
+     "matched frames that its action (Redirect, Block) kept from being sent on"},
     {"reserved-7", Severity::info, "always 0"},
 }};
 

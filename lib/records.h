@@ -18,7 +18,7 @@
 
 namespace flowtap::lib {
 
-inline constexpr std::uint32_t layout_version = 4;
+inline constexpr std::uint32_t layout_version = 5;
 
 inline constexpr std::size_t max_ports = 32;
 inline constexpr std::size_t max_workers = 64;
@@ -72,14 +72,21 @@ struct TapService {
     bool operator==(const TapService&) const = default;
 };
 
+/// What becomes of a packet that a tap matches.
+enum class TapAction : std::uint8_t {
+    copy,      ///< copied to the destinations, and sent on as if there were no tap
+    redirect,  ///< copied to the destinations and not sent on, whether its copies get there or not
+    block,     ///< neither copied nor sent on
+};
+
 struct TapBegin {
     CommandHeader header;
     Family family = Family::ipv4;
     std::uint8_t destination_count = 0;  ///< 1..max_destinations
     std::uint16_t term_count = 0;        ///< 0..max_terms, in all lists
     std::uint16_t interface_count = 0;   ///< 0..max_interface_terms
-    std::uint8_t layer2 = 0;             ///< 1: Criterion::layer2
-    std::uint8_t reserved = 0;
+    std::uint8_t layer2 = 0;             ///< 1: Criterion::layer2; its action is copy
+    TapAction action = TapAction::copy;
     TapService service;
 };
 

@@ -59,6 +59,9 @@ struct WorkerStatus {
 
 enum class DataplaneState : std::uint64_t { starting, waiting_for_taps, forwarding, stopping };
 
+/// Of a port. Held down: by the manager, since the other side of its wire has lost its link.
+enum class PortLink : std::uint64_t { down, up, held_down };
+
 /// What the manager writes.
 struct ManagerStatus {
     alignas(64) Counter state;  ///< DataplaneState
@@ -67,7 +70,7 @@ struct ManagerStatus {
     Counter sas;                ///< live security associations
     Counter commits;            ///< applied
     Counter refusals;
-    std::array<Counter, max_ports> link_up;  ///< 1 or 0, by port index
+    std::array<Counter, max_ports> link_up;  ///< PortLink, by port index
     std::array<Counter, max_ports> link_mbps;
     std::array<Counter, max_ports> driver_missed;   ///< frames lost in the device before a worker saw them
     std::array<Counter, max_ports> driver_no_mbuf;  ///< frames lost because the receive pool was empty

@@ -429,6 +429,16 @@ Headers parse_frame(const Frame& frame) noexcept {
     return headers;
 }
 
+Headers parse_packet(const Frame& packet, lib::Family family) noexcept {
+    Headers headers{};
+    if (family == lib::Family::ipv4) {
+        parse_ipv4(packet, 0, 0, headers);
+    } else {
+        parse_ipv6(packet, 0, 0, headers);
+    }
+    return headers;
+}
+
 void parse_burst(std::span<const Frame> frames, HeaderBurst& burst, CommonFunction common) noexcept {
     const auto count = static_cast<std::uint32_t>(std::min(frames.size(), max_burst));
     const std::uint64_t all = count == max_burst ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;

@@ -4,7 +4,8 @@
 //
 // Nothing is read beyond Frame::readable, every loop has a cap, and every byte that decides is checked
 // against the packet's own length first: a header that lies in the Ethernet padding is not there. Fragments:
-// the first one has ports, later ones never do. Payloads of tunnels over IP are not looked into.
+// the first one has ports, later ones never do. Payloads of tunnels over IP are not looked into
+// (inner_parser.h).
 //
 // Thread safety: pure functions.
 #pragma once
@@ -37,5 +38,8 @@ void parse_again(const Frame& frame, std::size_t place, HeaderBurst& burst) noex
 
 /// What parse_burst reads in one frame.
 Headers parse_frame(const Frame& frame) noexcept;
+
+/// The same of an IP packet that begins where `packet` does.
+Headers parse_packet(const Frame& packet, lib::Family family) noexcept;
 
 }  // namespace flowtap::dataplane::match

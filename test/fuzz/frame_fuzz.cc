@@ -3,6 +3,7 @@
 // it is seen.
 #include "dataplane/match/chained_frames.h"
 #include "dataplane/match/frame_parser.h"
+#include "dataplane/match/inner_parser.h"
 #include "dataplane/match/tap_table.h"
 #include "test/support/facts_of.h"
 #include "test/support/random_traffic.h"
@@ -142,6 +143,40 @@ void check_split(Tables& tables, std::span<const std::uint8_t> frame, std::size_
     }
 }
 
+bool same(const Inner& one, const Inner& other) {
+    return one.verdict == other.verdict && (one.verdict != InnerVerdict::parsed ||
+                                            test::reading_of(one.headers) == test::reading_of(other.headers));
+}
+
+/// What is inside of a tunnel: read within the bound, and within the outer packet.
+void check_inner(std::span<const std::uint8_t> frame, const std::uint8_t* exact) {
+    constexpr InnerTunnels all{.gre = true, .gtp_u = true, .vxlan = true};
+    const auto length = static_cast<std::uint32_t>(frame.size());
+    const Frame whole{exact, length, length};
+    const Headers outer = parse_frame(whole);
+    if (!matchable(outer.verdict)) {
+        return;
+    }
+    const Inner inner = parse_inner(all, whole, outer);
+    if (parse_inner({}, whole, outer).verdict != InnerVerdict::none) {
+        fail("a tunnel is looked into that nobody asked for");
+    }
+    const bool is_whole = (outer.flags & (flag::first_fragment | flag::later_fragment)) == 0;
+    if (inner.verdict == InnerVerdict::parsed && is_whole && inner.headers.l3_length >= outer.l3_length) {
+        fail("an inner packet is as long as the outer one");
+    }
+    const std::uint32_t readable = std::min(length, inner_header_bound);
+    const auto beginning = std::make_unique<std::uint8_t[]>(readable);
+    std::copy_n(frame.data(), readable, beginning.get());
+    if (!same(parse_inner(all, {beginning.get(), readable, length}, outer), inner)) {
+        fail("a byte beyond the bound changes what is read inside");
+    }
+    const std::uint32_t less = readable == 0 ? 0 : frame[frame.size() / 2] % readable;
+    const auto cut = std::make_unique<std::uint8_t[]>(less);
+    std::copy_n(frame.data(), less, cut.get());
+    (void)parse_inner(all, {cut.get(), less, length}, outer);  // nothing beyond may be read
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -161,6 +196,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         parse_burst(std::span(&frame, 1), *tables.burst, common_function(table->simd()));
         check_matches(tables, *table, wanted, test::reference_vlan({data, size}));
     }
+    check_inner({data, size}, exact.get());
     check_split(tables, {data, size}, size == 0 ? 0 : data[size / 2] % (size + 1), wanted);
     // The same frame with only its beginning in reach: whatever comes out, nothing beyond may be read.
     const std::uint32_t readable = size == 0 ? 0 : data[size - 1] % length;

@@ -25,6 +25,6 @@ int main(int argc, char* argv[]) {
     video.both_families = true;
     config->drop_policies[1].criterion.interfaces = {{0, 100}};
     config->drop_policies[1].both_families = true;
-    const auto done = flowtap::dataplane::run(*config, flowtap::dataplane::match::best_simd());
+    const auto done = flowtap::dataplane::run(*config, {.simd = flowtap::dataplane::match::best_simd()});
     return done ? 0 : static_cast<int>(done.error().code);
 }

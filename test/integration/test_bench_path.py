@@ -122,8 +122,16 @@ def test_match_benchs_naive_peer_does_its_work():
     assert rows[1]["cycles"] > 20 * rows[0]["cycles"]
 
 
+def test_copy_bench_has_each_part_and_the_naive_way_beside_it():
+    rows = {row["row"]: row["cycles"] for row in bench("copy-bench")}
+    sizes = {f"copy{family}{naive}-{size}" for family in ("", "-ipv6") for naive in ("", "-naive") for size in (60, 1514)}
+    assert set(rows) == sizes | {"hold-60", "hold-naive-60", "own-clean", "own-exact"}
+    # What is copied is not optimised away.
+    assert rows["copy-ipv6-1514"] > rows["copy-ipv6-60"] > 0
+
+
 @pytest.mark.parametrize("arguments", [["--taps", "ten"], ["--taps", "10x"], ["--taps"], ["--fast"]])
-@pytest.mark.parametrize("name", ["match-bench", "acl-bench", "hostile-bench"])
+@pytest.mark.parametrize("name", ["match-bench", "acl-bench", "hostile-bench", "copy-bench"])
 def test_options_that_make_no_sense_are_refused(name, arguments):
     done = run(BUILD / "test" / "bench" / name, *arguments)
     assert done.returncode == 2 and f"usage: {name}" in done.stderr

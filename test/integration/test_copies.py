@@ -367,7 +367,7 @@ def test_a_lease_that_runs_out_stops_sealing_and_says_so_before(tmp_path):
     assert [Ether(frame)[ESP].seq for frame in box.out("d")] == list(range(1, 41))
 
 
-@pytest.mark.parametrize("copy_buffers,cause", [(512, "copy-no-buffer"), (4096, "copy-tx-full")])
+@pytest.mark.parametrize("copy_buffers,cause", [(530, "copy-no-buffer"), (4096, "copy-tx-full")])
 def test_a_stuck_delivery_port_costs_no_frame(tmp_path, copy_buffers, cause):
     """The delivery port is a ring that nobody empties: the pool, or the queue, is used up after some copies."""
     packets = [ether(IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(500))) for _ in range(5000)]
@@ -385,6 +385,39 @@ def test_a_stuck_delivery_port_costs_no_frame(tmp_path, copy_buffers, cause):
     check_ledger(counters)
     assert counters["total"][cause] > 3000
     assert counters["total"]["copies-sent"] > 300
+    if cause == "copy-no-buffer":
+        assert counters["total"]["copies-sent"] == copy_buffers, "the pool is used up to its last buffer"
+
+
+def test_copies_lost_in_one_burst_are_each_counted_by_their_own_cause(tmp_path):
+    """Of each frame one copy has no lease any more, and one finds the delivery port's queue full."""
+    packets = [ether(IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(500)))] * 2000
+    with Box(tmp_path, packets, wait=60, device_d="net_ring2") as box:
+        with Driver(box) as driver:
+            driver.do("resync")
+            driver.sa(first=1, count=40)
+            driver.tap(0, 1, [destination(SEALED), destination(PLAIN)])
+            driver.commit()
+            until(lambda: driver.counters()["total"].get("matches") == 2 * len(packets), "all copies owed")
+            counters = driver.counters([0])
+        box.stop()
+    check_ledger(counters)
+    total = counters["total"]
+    assert total["copy-no-lease"] == len(packets) - 40
+    assert total["copy-tx-full"] > 500
+    assert total["copies-sent"] == counters["ports"][2]["tx-packets"] == 40 + len(packets) - total["copy-tx-full"]
+
+
+def test_long_copies_of_one_burst_need_several_flushes(tmp_path):
+    """Three packets each, some times as many as wait for the delivery port at a time."""
+    packets = [ether(IP(src="10.0.0.7", dst="192.0.2.1", id=i) / UDP(sport=1, dport=2) / Raw(bytes([i]) * 1400))
+               for i in range(100)]
+    out, counters = run(tmp_path, packets, lambda driver: driver.tap(0, 1, [destination(PLAIN)]), 3 * len(packets),
+                        delivery_mtu=576)
+    assert counters["total"]["copies-sent"] == len(packets)
+    whole = defragment([Ether(frame)[IP] for frame in out])
+    assert [bytes(packet[UDP].payload) for packet in whole] == [packet[14:] for packet in packets]
+
 
 
 def test_control_may_be_killed_and_come_back(tmp_path):

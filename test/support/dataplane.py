@@ -64,7 +64,7 @@ class Box:
     """A wire between two pcap files and a delivery port into a third. Use as a context manager."""
 
     def __init__(self, folder, a=(), b=(), *, huge=False, workers=(1,), dataplane="", wire="", delivery="", tail="", delivery_mtu=9000,
-                 wait=0.1, memory=192, copy_buffers=4096, device_a=None, device_b=None, device_d=None, simd="auto",
+                 wait=0.1, memory=192, copy_buffers=4096, device_a=None, device_b=None, device_d=None, simd="auto", share_cores=False,
                  routes=True, prefix=(), program="flowtap-dataplane"):
         self.folder = pathlib.Path(folder)
         self.run_dir = self.folder / "run"
@@ -124,13 +124,13 @@ prefix = "2001:db8:3::/48"
 clear = true
 """
         self.config.write_text(text + tail)
-        self.simd = simd
+        self.options = ["--simd", simd, *(["--share-cores"] if share_cores else [])]
         self.prefix = prefix
         self.program = program
         self.daemon = None
 
     def __enter__(self):
-        self.daemon = Daemon(self.program, "--config", self.config, "--simd", self.simd,
+        self.daemon = Daemon(self.program, "--config", self.config, *self.options,
                              log=self.folder / "dataplane.log", prefix=self.prefix)
         return self
 

@@ -65,6 +65,8 @@ class Wires:
     def set_up(self, interface, up):
         flags = self._flags(interface) & ~IFF_UP | (IFF_UP if up else 0)
         fcntl.ioctl(self._control, SIOCSIFFLAGS, struct.pack("16sH14x", interface.encode(), flags))
+        for each in self.ends:
+            each.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # that it went down is no error of the next frame
 
     def is_up(self, interface):
         return bool(self._flags(interface) & IFF_UP)

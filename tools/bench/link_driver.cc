@@ -111,6 +111,17 @@ void check(const std::expected<void, std::string>& result) {
     }
 }
 
+lib::TapAction action(const json& command) {
+    const std::string name = command.value("action", "copy");
+    if (name == "redirect") {
+        return lib::TapAction::redirect;
+    }
+    if (name != "copy" && name != "block") {
+        throw std::runtime_error("no action: " + name);
+    }
+    return name == "block" ? lib::TapAction::block : lib::TapAction::copy;
+}
+
 void add_tap(LinkSession& session, const json& command) {
     lib::Criterion criterion;
     criterion.family = command.value("family", 4) == 4 ? lib::Family::ipv4 : lib::Family::ipv6;
@@ -131,7 +142,7 @@ void add_tap(LinkSession& session, const json& command) {
         destinations.push_back(destination(item));
     }
     check(session.batch().add_tap(lib::TapSlot{command.at("slot")}, lib::TapId{command.at("id")}, criterion,
-                                  destinations, service(command)));
+                                  destinations, service(command), action(command)));
 }
 
 /// Host taps such as real warrants make: one address each, nine in ten IPv4, that no frame of the benchmarks
@@ -215,11 +226,9 @@ json counters(LinkSession& session, const json& command) {
     settle(session);
     const lib::StatusView& view = session.status();
     const lib::ManagerStatus& manager = view.status().manager;
-    json result{{"state", load(manager.state)},
-                {"taps", load(manager.taps)},
-                {"sas", load(manager.sas)},
-                {"commits", load(manager.commits)},
-                {"refusals", load(manager.refusals)}};
+    json result{{"state", load(manager.state)},     {"heartbeat", load(manager.heartbeat)},
+                {"taps", load(manager.taps)},       {"sas", load(manager.sas)},
+                {"commits", load(manager.commits)}, {"refusals", load(manager.refusals)}};
     json ports = json::array();
     for (std::size_t i = 0; i < command.value("ports", std::size_t{3}); ++i) {
         json port{{"link_up", load(manager.link_up[i])},

@@ -109,14 +109,15 @@ std::string health(const json& view) {
 
 std::string ports(const json& view) {
     Table table{{"port", "use", "link", "Mbit/s", "rx frames", "rx bytes", "tx frames", "tx bytes",
-                 "tx dropped", "rx missed", "rx no buffer"}};
+                 "tx dropped", "redirected", "blocked", "rx missed", "rx no buffer"}};
     for (const auto& port : member(view, "ports")) {
         const auto counters = member(port, "counters");
         const auto driver = member(port, "driver");
         table.row({named(port, "name"), named(port, "use"), named(port, "link"), named(port, "mbps"),
                    named(counters, "rx-packets"), named(counters, "rx-bytes"), named(counters, "tx-packets"),
-                   named(counters, "tx-bytes"), named(counters, "tx-dropped"), named(driver, "missed"),
-                   named(driver, "no-mbuf")});
+                   named(counters, "tx-bytes"), named(counters, "tx-dropped"),
+                   named(counters, "redirected-frames"), named(counters, "blocked-frames"),
+                   named(driver, "missed"), named(driver, "no-mbuf")});
     }
     return table.text();
 }

@@ -195,7 +195,7 @@ bool Box::take_batch(const lib::CommandBatch& batch) {
                     return true;
                 }
                 next[slot] = {static_cast<std::uint64_t>(add->id), add->criterion, add->destinations,
-                              add->service};
+                              add->service, add->action};
             } else if (const auto* const update = std::get_if<lib::TapUpdated>(&change)) {
                 const auto slot = static_cast<std::uint32_t>(update->slot);
                 ensure(next[slot].id == static_cast<std::uint64_t>(update->id),
@@ -348,6 +348,10 @@ void Box::count(std::uint64_t tap, std::uint64_t packets, std::uint64_t bytes) {
 std::optional<lib::Criterion> Box::criterion(std::uint64_t tap) const {
     const auto slot = slot_of(tap);
     return slot ? std::optional{taps_[*slot].criterion} : std::nullopt;
+}
+
+lib::TapAction Box::action_of(std::uint64_t tap) const {
+    return taps_[slot_of(tap).value()].action;
 }
 
 lib::TapService Box::service_of(std::uint64_t tap) const {

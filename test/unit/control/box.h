@@ -79,6 +79,7 @@ class Box {
     /// As installed; nothing: it is not.
     std::optional<lib::Criterion> criterion(std::uint64_t tap) const;
     lib::TapService service_of(std::uint64_t tap) const;
+    lib::TapAction action_of(std::uint64_t tap) const;
     std::vector<lib::TapDestination> destinations_of(std::uint64_t tap) const;
     bool is_up() const { return view_.has_value(); }
     /// The same, of which every copy is lost.
@@ -130,6 +131,7 @@ class Box {
         lib::Criterion criterion{};
         std::vector<lib::TapDestination> destinations{};
         lib::TapService service{};
+        lib::TapAction action = lib::TapAction::copy;
         bool over = false;
     };
 

@@ -111,9 +111,11 @@ bool Model::step(const Ask& ask, const Reply* reply, const Latitude& latitude, M
              true});
     } else if (ask.verb == Verb::add) {
         const auto others = std::max<std::size_t>(latitude.adds, 1) - 1;
-        for_want_of_room = judge_room(ask, others);
+        const auto cdests = std::max(latitude.cdests, ask.cdests.size()) - ask.cdests.size();
+        for_want_of_room = judge_room(ask, others, cdests);
         if (latitude.before != nullptr) {
-            std::ranges::move(latitude.before->judge_room(ask, others), std::back_inserter(for_want_of_room));
+            std::ranges::move(latitude.before->judge_room(ask, others, cdests),
+                              std::back_inserter(for_want_of_room));
         }
     }
     if (!blames.empty()) {

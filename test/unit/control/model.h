@@ -33,6 +33,7 @@ struct TapText {
     std::vector<std::string> other_lines;
     std::string criterion;
     std::vector<std::string> destinations;
+    std::string action;
     std::string client;  ///< address
     std::int64_t added_utc = 0;
     std::uint64_t added_boot = 0;
@@ -73,7 +74,10 @@ struct Latitude {
     bool no_additions = false;  ///< nothing is added
     bool no_removals = false;   ///< nothing is removed: 500
     bool may_be_full = false;   ///< 550 and 551: others are on their way, or the dead are not buried
-    std::size_t adds = 0;       ///< ADDs of several sessions under way, which take room before they are seen
+    /// Of several sessions, which take room before they are seen: ADDs under way, and their content
+    /// destinations.
+    std::size_t adds = 0;
+    std::size_t cdests = 0;
     const Model* before = nullptr;  ///< what there was: a removal gives its room back when it is done
     std::int64_t until = 0;         ///< answered until then; 0: at once
 };
@@ -122,8 +126,9 @@ class Model {
 
   private:
     Blames judge(const Ask& ask) const;
-    /// What an ADD deserves for want of room, if `adds` others have taken some.
-    Blames judge_room(const Ask& ask, std::size_t adds) const;
+    /// What an ADD deserves for want of room, if `adds` others with that many content destinations have taken
+    /// some.
+    Blames judge_room(const Ask& ask, std::size_t adds, std::size_t others_cdests) const;
     Blames judge_add(const Ask& ask) const;
     Blames judge_change(const Ask& ask) const;
     /// By the selector; `unknown`: an explicit ID that is not the source's.

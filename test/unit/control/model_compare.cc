@@ -32,7 +32,10 @@ void Run::explain(const std::vector<Track>& tracks, Latitude latitude, Moment wh
     if (tracks.size() > 1) {
         latitude.before = &before;
         for (const auto& track : tracks) {
-            latitude.adds += static_cast<std::size_t>(std::ranges::count(track.asks, Verb::add, &Ask::verb));
+            for (const Ask& ask : track.asks) {
+                latitude.adds += ask.verb == Verb::add ? 1 : 0;
+                latitude.cdests += ask.verb == Verb::add ? ask.cdests.size() : 0;
+            }
         }
     }
     const auto sight = ambiguous && when.boot == now().boot ? std::optional{look()} : std::nullopt;
@@ -115,11 +118,11 @@ bool Run::agree(const Model& model, const Sight& sight, std::string& why) const 
             limit("TIMEOUT-PACKETS", tap.packets_end, tap.packets, tap.life_packets),
             limit("TIMEOUT-BYTES", tap.bytes_end, tap.bytes, tap.life_bytes), suppressed};
         if (there.criterion != tap.text->criterion || there.destinations != tap.text->destinations ||
-            there.service != service) {
+            there.action != tap.text->action || there.service != service) {
             why = fmt::format(
-                "tap {} is installed otherwise:\n{} | {} | {} {} {}\ninstead of\n{} | {} | {} {} {}", id,
-                there.criterion, together(there.destinations), there.service.packet_limit,
-                there.service.byte_limit, there.service.suppressed, tap.text->criterion,
+                "tap {} is installed otherwise:\n{} {} | {} | {} {} {}\ninstead of\n{} {} | {} | {} {} {}",
+                id, there.action, there.criterion, together(there.destinations), there.service.packet_limit,
+                there.service.byte_limit, there.service.suppressed, tap.text->action, tap.text->criterion,
                 together(tap.text->destinations), service.packet_limit, service.byte_limit,
                 service.suppressed);
             return false;

@@ -375,8 +375,8 @@ class Draft {
                        chance_.below(20) == 0 ? (chance_.percent(50) ? 0 : 256) : chance_.between(1, 255));
         }
         if (chance_.percent(8)) {
-            const std::string action{chance_.percent(80) ? "copy"
-                                                         : chance_.of({"redirect", "block", "drop"})};
+            const std::string action{
+                chance_.of({"copy", "copy", "redirect", "redirect", "block", "block", "drop"})};
             ask_.words["ACTION"] = {action};
             put("ACTION", in_some_case(action));
         }

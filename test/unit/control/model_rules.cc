@@ -40,6 +40,15 @@ bool within(const Spans& prefixes, const std::string& address) {
     });
 }
 
+std::string action_of(const Ask& ask) {
+    return ask.has("ACTION") ? ask.words.at("ACTION").front() : "copy";
+}
+
+/// "drop" is nobody's.
+bool may_use(int source, const std::string& action) {
+    return setup().sources[static_cast<std::size_t>(source)].actions.contains(action);
+}
+
 /// The family that the request says its criterion is of; 0: it does not.
 std::set<int> families_of(const Ask& ask) {
     std::set<int> families;
@@ -326,7 +335,8 @@ Blames Model::judge_add(const Ask& ask) const {
         priority != ask.numbers.end() && (priority->second < 1 || priority->second > 255)) {
         blames.push_back({400, {ask.text_of("PRIORITY")}});
     }
-    if (ask.has("ACTION") && ask.words.at("ACTION").front() != "copy") {
+    if (const auto action = action_of(ask);
+        action != "copy" && (ask.has("X-JTAP-FILTER-FAMILY") || !may_use(ask.source, action))) {
         blames.push_back({501, {ask.text_of("ACTION")}});
     }
     for (const auto* const name : {"X-USERNAME", "X-ACT-SESS-ID"}) {
@@ -344,11 +354,11 @@ Blames Model::judge_add(const Ask& ask) const {
             blames.push_back({433, lines, lines.empty()});
         }
     }
-    std::ranges::move(judge_room(ask, 0), std::back_inserter(blames));
+    std::ranges::move(judge_room(ask, 0, 0), std::back_inserter(blames));
     return blames;
 }
 
-Blames Model::judge_room(const Ask& ask, std::size_t adds) const {
+Blames Model::judge_room(const Ask& ask, std::size_t adds, std::size_t others_cdests) const {
     Blames blames;
     const auto& source = setup().sources[static_cast<std::size_t>(ask.source)];
     const auto mine = of(ask.source);
@@ -359,7 +369,7 @@ Blames Model::judge_room(const Ask& ask, std::size_t adds) const {
     for (const auto id : mine) {
         cdests.insert(taps_.at(id).text->cdests.begin(), taps_.at(id).text->cdests.end());
     }
-    if (cdests.size() + adds > source.max_destinations) {
+    if (cdests.size() + others_cdests > source.max_destinations) {
         blames.push_back({551, {ask.text_of("CDEST-ID")}, true});
     }
     return blames;
@@ -433,6 +443,7 @@ TapText Model::text_of(const Ask& ask, Moment now, const std::string& client) {
     text.cdest_line = ask.lines.at("CDEST-ID").value;
     text.criterion = criterion_of(ask);
     text.destinations = destinations_of(ask);
+    text.action = action_of(ask);
     text.client = client;
     text.added_utc = now.utc;
     text.added_boot = now.boot;

@@ -22,6 +22,7 @@ struct Sight {
     struct Installed {
         std::string criterion;
         std::vector<std::string> destinations;
+        std::string action;
         lib::TapService service;
     };
     std::vector<Reply> lists;  ///< what each source is shown

@@ -26,6 +26,7 @@ name = "b"
 key-file = "/etc/passwd"
 users = ["b", "officer"]
 destinations = ["192.0.2.64/26"]
+actions = ["redirect", "block"]
 [[source]]
 name = "c"
 key-file = "/etc/passwd"
@@ -33,6 +34,7 @@ users = ["c", "officer"]
 destinations = ["192.0.2.0/24"]
 max-criteria = 5
 ssh-sequence = "session"
+actions = ["block"]
 )";
 
 Span prefix(const std::string& first, const std::string& last) {
@@ -55,8 +57,14 @@ const Setup& setup() {
                       prefix("2001:db8:f::", "2001:db8:f:0:ffff:ffff:ffff:ffff")},
                      6,
                      3},
-                    {"b", {"b", "officer"}, {prefix("192.0.2.64", "192.0.2.127")}},
-                    {"c", {"c", "officer"}, {prefix("192.0.2.0", "192.0.2.255")}, 5, 1'000, true}},
+                    {"b",
+                     {"b", "officer"},
+                     {prefix("192.0.2.64", "192.0.2.127")},
+                     10'000,
+                     1'000,
+                     false,
+                     {"redirect", "block"}},
+                    {"c", {"c", "officer"}, {prefix("192.0.2.0", "192.0.2.255")}, 5, 1'000, true, {"block"}}},
         .destinations = {{"known", {"192.0.2.7", 7007, "192.0.2.100", 7008}},
                          {"theirs", {"192.0.2.77", 7007, "192.0.2.100", 7008}}},
         .routes = {prefix("192.0.2.0", "192.0.2.255"),

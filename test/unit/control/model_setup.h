@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct SourceSetup {
     std::size_t max_criteria = 10'000;
     std::size_t max_destinations = 1'000;
     bool in_sequence = false;
+    std::set<std::string> actions{};  ///< besides copy
 };
 
 struct DestinationSetup {

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <set>
 
 namespace flowtap::test::model {
@@ -99,6 +100,7 @@ Sight Run::look() {
         for (const auto& destination : box_.destinations_of(id)) {
             tap.destinations.push_back(text_of(destination));
         }
+        tap.action = std::array{"copy", "redirect", "block"}.at(static_cast<std::size_t>(box_.action_of(id)));
         tap.service = box_.service_of(id);
     }
     return sight;

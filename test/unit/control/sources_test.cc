@@ -73,10 +73,10 @@ TEST_CASE("a configured destination of another source is answered like one that 
     CHECK(ask("theirs") == ask("nobody"));
 }
 
-TEST_CASE("actions: one that the source may not use and one that nobody can are one 501",
-          "[dtcp:9.501-action][dtcp:9.redirect][dtcp:9.block]") {
+TEST_CASE("actions: one that another source may use and one that nobody may are one 501",
+          "[dtcp:9.501-action][dtcp:3.isolation]") {
     const auto config =
-        changed([](lib::Config& c) { c.sources[0].actions = {lib::PrivilegedAction::block}; });
+        changed([](lib::Config& c) { c.sources[1].actions = {lib::PrivilegedAction::block}; });
     Box box{config};
     Box other;
     const auto text = add_message(1, {"Action: Block"});

@@ -30,11 +30,14 @@ TEST_CASE("the manager takes a core that is no worker's") {
     CHECK(dataplane::manager_core(config, machine) == 5);
 }
 
-TEST_CASE("a worker's core is shared only by the machine's one core") {
+TEST_CASE(
+    "a worker's core is the manager's, too, only on a machine of one core, or where that is asked for") {
     CHECK(dataplane::manager_core(config_with({4}), {{4}, 0}) == 4);
     const auto refused = dataplane::manager_core(config_with({4, 5}), {{4, 5}, 0});
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == dataplane::ExitCode::configuration);
+    CHECK(dataplane::manager_core(config_with({4, 5}), {{4, 5}, 0, true}) == 4);
+    CHECK(dataplane::manager_core(config_with({4}), {{4, 5}, 0, true}) == 5);
     lib::Config config = config_with({4});
     config.dataplane.manager = 4;
     CHECK_FALSE(dataplane::manager_core(config, {{4, 5}, 0}));

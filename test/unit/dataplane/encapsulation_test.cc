@@ -192,4 +192,33 @@ TEST_CASE("the mirror header follows the UDP header, once, and every length and 
     }
 }
 
+TEST_CASE("the headers of a copy that is not cut are the same by the short way") {
+    for (const lib::Family family : {lib::Family::ipv4, lib::Family::ipv6}) {
+        for (const lib::Shim shim : {lib::Shim{}, lib::Shim::jmirror}) {
+            auto to = destination(family);
+            to.shim = shim;
+            to.shim_bytes = {0x01, 0x02, 0x03, 0x04, 0xf5, 0xf6, 0xf7, 0xf9};
+            const Encapsulation encapsulation = make_encapsulation(to);
+            for (std::uint32_t length = 0; length < 9300; ++length) {
+                const Datagram datagram{.body_length = length,
+                                        .body_sum = static_cast<std::uint16_t>(length * 40'503),
+                                        .identification = length * 0x9e37'79b9};
+                const Piece piece = next_piece(encapsulation, datagram, 0, 65'535);
+                std::array<std::uint8_t, 2 * header_room> exact;
+                std::array<std::uint8_t, 2 * header_room> wide;
+                exact.fill(0xee);
+                wide.fill(0xee);
+                write_piece(encapsulation, datagram, piece, exact.data());
+                write_whole(encapsulation, datagram, wide.data());
+                const std::size_t size = header_size(encapsulation, piece);
+                INFO(length << " " << size);
+                REQUIRE(std::equal(exact.begin(), exact.begin() + size, wide.begin()));
+                // And not more than it may.
+                REQUIRE(std::all_of(wide.begin() + header_room, wide.end(),
+                                    [](std::uint8_t byte) { return byte == 0xee; }));
+            }
+        }
+    }
+}
+
 }  // namespace

@@ -86,6 +86,35 @@ TEST_CASE("a tunnel's ESP is found bare and in UDP, in the direction that leaves
     CHECK_FALSE(flows.contains(headers(esp, false)));
 }
 
+TEST_CASE("many pairs of addresses share bits of the filter, and each is still found while it is there") {
+    match::Quiescence quiescence(1);
+    OwnFlows flows(quiescence);
+    const auto pair = [](unsigned i) {
+        FlowKey key{.source_port = 6000, .dest_port = 5000, .protocol = 17};
+        key.source = {1, 1, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)};
+        key.dest = {2, 2, 2, 2};
+        return key;
+    };
+    constexpr unsigned count = 20'000;  // more than the filter has bits
+    for (unsigned i = 0; i < count; ++i) {
+        REQUIRE(flows.add_encapsulation(pair(i)));
+    }
+    for (unsigned i = 0; i < count; i += 2) {
+        flows.remove_encapsulation(pair(i));
+    }
+    for (unsigned i = 0; i < count; ++i) {
+        INFO(i);
+        REQUIRE(flows.contains(headers(pair(i))) == (i % 2 == 1));
+        REQUIRE(flows.contains(headers(pair(i), false)) == (i % 2 == 1));
+    }
+    for (unsigned i = 1; i < count; i += 2) {
+        flows.remove_encapsulation(pair(i));
+    }
+    REQUIRE_FALSE(flows.contains(headers(pair(1))));
+    REQUIRE(flows.add_encapsulation(pair(1)));
+    CHECK(flows.contains(headers(pair(1))));
+}
+
 TEST_CASE("a reader never misses a flow that stays, whatever comes and goes beside it") {
     match::Quiescence quiescence(1);
     OwnFlows flows(quiescence);

@@ -35,7 +35,8 @@ struct TaskingFixture {
     lib::StatusRegion status = *lib::StatusRegion::create({max_taps, 1}, lib::new_epoch());
     dataplane::DropPolicies policies{configuration.drop_policies};
     dataplane::OverBoard over{max_taps};
-    dataplane::Tasking tasking{{configuration, quiescence, taps, flows, sas, status, policies, over}};
+    dataplane::StopSwitch stops;
+    dataplane::Tasking tasking{{configuration, quiescence, taps, flows, sas, status, policies, over, stops}};
     std::uint64_t steps = 0;
 
     static lib::TapDestination target(std::uint16_t port) {

@@ -96,6 +96,10 @@ std::string judge(const lib::TapAdd& tap, const lib::ReaderLimits& limits) {
             return "an interface";
         }
     }
+    const auto action = static_cast<unsigned>(tap.action);
+    if (action > 2 || (criterion.layer2 && action != 0)) {
+        return "an action";
+    }
     if (criterion.interfaces.size() > 256 ||
         (criterion.layer2 && (terms != 0 || criterion.interfaces.empty()))) {
         return "interfaces";
@@ -187,7 +191,8 @@ std::vector<lib::CommandRecord> MutationRun::make_valid() {
         destination.dest_address[0] = destination.source_address[0] = 10;
         const std::vector destinations(1 + random_() % 3, destination);
         const lib::TapSlot slot{static_cast<std::uint32_t>(random_() % 16)};
-        static_cast<void>(batch.add_tap(slot, lib::TapId{1 + random_() % 9}, criterion, destinations));
+        static_cast<void>(batch.add_tap(slot, lib::TapId{1 + random_() % 9}, criterion, destinations, {},
+                                        lib::TapAction{static_cast<std::uint8_t>(random_() % 3)}));
         if (random_() % 2 == 0) {
             batch.remove_tap(slot, lib::TapId{1});
         }

@@ -64,7 +64,12 @@ TEST_CASE("command: a bad record refuses its batch, by its cause and slot", "[co
          [](Sample& s) { s.records.insert(s.records.end() - 1, s.find(resync_begin)); }},
         {"slot too large", unknown_slot, 100, begin([](auto& b) { b.header.slot = 100; })},
         {"no tap id", malformed_record, 9, begin([](auto& b) { b.header.id = 0; })},
-        {"reserved of tap", malformed_record, 9, begin([](auto& b) { b.reserved = 1; })},
+        {"action", malformed_record, 9, begin([](auto& b) { b.action = TapAction{3}; })},
+        {"whole frames that are not sent on", malformed_record, 9, begin([](auto& b) {
+             b.layer2 = 1;
+             b.term_count = 0;
+             b.action = TapAction::redirect;
+         })},
         {"family", malformed_record, 9, begin([](auto& b) { b.family = Family{5}; })},
         {"no destinations", malformed_record, 9, begin([](auto& b) { b.destination_count = 0; })},
         {"too many destinations", malformed_record, 9, begin([](auto& b) { b.destination_count = 17; })},

@@ -33,7 +33,9 @@ TEST_CASE("command: what is written is what is read, for random taps", "[command
         const TapId id{random() | 1U};
         const Token token{random()};
         CommandBatch batch;
-        REQUIRE(batch.add_tap(slot, id, criterion, destinations, service).has_value());
+        const TapAction action =
+            criterion.layer2 ? TapAction::copy : TapAction{static_cast<std::uint8_t>(random() % 3)};
+        REQUIRE(batch.add_tap(slot, id, criterion, destinations, service, action).has_value());
         batch.update_tap(slot, id, service);
         batch.commit(token);
 
@@ -48,6 +50,7 @@ TEST_CASE("command: what is written is what is read, for random taps", "[command
         REQUIRE(tap.id == id);
         REQUIRE(tap.criterion == criterion);
         REQUIRE(tap.service == service);
+        REQUIRE(tap.action == action);
         const auto& update = std::get<TapUpdated>(read[0].changes[1]);
         REQUIRE(update.slot == slot);
         REQUIRE(update.id == id);
@@ -126,6 +129,7 @@ TEST_CASE("command: the writer refuses what the reader would, and adds nothing",
     Random random(3);
     CommandBatch batch;
     TapId id{1};
+    TapAction action = TapAction::copy;
     Criterion criterion{};
     criterion.source_address = random_addresses(random, Family::ipv4, 2);
     std::vector destinations{random_destination(random)};
@@ -135,6 +139,15 @@ TEST_CASE("command: the writer refuses what the reader would, and adds nothing",
         batch.clear();
         CHECK(batch.records().empty());
         return;
+    }
+    SECTION("an action that there is not") {
+        action = TapAction{3};
+    }
+    SECTION("whole frames that are not sent on") {
+        criterion = {};
+        criterion.layer2 = true;
+        criterion.interfaces = {{.port = 0, .vlan = 0}};
+        action = TapAction::block;
     }
     SECTION("no id") {
         id = TapId{};
@@ -184,6 +197,6 @@ TEST_CASE("command: the writer refuses what the reader would, and adds nothing",
     SECTION("a protocol above 255") {
         criterion.protocol = {{.first = 2, .last = 256, .negated = false}};
     }
-    CHECK_FALSE(batch.add_tap(TapSlot{}, id, criterion, destinations));
+    CHECK_FALSE(batch.add_tap(TapSlot{}, id, criterion, destinations, {}, action));
     CHECK(batch.records().empty());
 }

@@ -24,7 +24,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: an unknown key is named with its place, 
     CHECK(error("max-taps", "max-tap") ==
           "3:1: unknown key \"max-tap\" in [dataplane] (did you mean \"max-taps\"?): allowed are workers, "
           "manager, "
-          "max-taps, memory-mib, huge-pages, mtu, buffers, copy-buffers, queue-size, wait-for-control");
+          "max-taps, memory-mib, huge-pages, mtu, buffers, copy-buffers, queue-size, wait-for-control, "
+          "inner-match");
     CHECK(error("max-criteria", "max_criteria") ==
           "49:1: unknown key \"max_criteria\" in [[source]] (did you mean \"max-criteria\"?): allowed are "
           "name, "
@@ -33,7 +34,7 @@ TEST_CASE_METHOD(ConfigFolder, "config: an unknown key is named with its place, 
     CHECK(error("max-taps", "colour") ==
           "3:1: unknown key \"colour\" in [dataplane]: allowed are workers, manager, "
           "max-taps, memory-mib, huge-pages, mtu, buffers, copy-buffers, queue-size, "
-          "wait-for-control");
+          "wait-for-control, inner-match");
     CHECK_THAT(
         error("[ssh]", "[shh]"),
         Contains(":2: unknown key \"shh\" in the file (did you mean \"ssh\"?): allowed are dataplane, port, "
@@ -86,6 +87,9 @@ TEST_CASE_METHOD(ConfigFolder, "config: a wrong value is shown with what would b
          "3:20: the string \"2\" is not allowed here: a number of seconds"},
         {"max-taps = 1_000", "wait-for-control = nan",
          "3:20: the number nan is not allowed here: a number of seconds"},
+        {"max-taps = 1_000", "inner-match = [\"gre\", \"gtp\"]",
+         "3:23: the string \"gtp\" is not allowed here: \"gre\" or \"gtp-u\" or \"vxlan\" is"},
+        {"max-taps = 1_000", "inner-match = \"gre\"", "3:15: the string \"gre\" is not allowed here: a list"},
         {"max-taps = 1_000", "wait-for-control = -0.1", "3:20: the number -0.1 is not"},
         {"\"xe-0/0/0\"", "\"\"", "6:8: the string \"\" is not allowed here: a name of 1 to 63 printable"},
         {"\"xe-0/0/0\"", "\"a b\"", "6:8: the string \"a b\" is not allowed here: a name"},

@@ -39,6 +39,7 @@ TEST_CASE_METHOD(ConfigFolder, "config: a good file means what it says", "[confi
     CHECK(config.wires[0].name == "edge0");
     CHECK(config.wires[0].a == 1);
     CHECK(config.wires[0].b == 0);
+    CHECK_FALSE(config.wires[0].mirror_link_loss);
     CHECK(config.delivery.port == 2);
     CHECK(config.delivery.addresses ==
           std::vector{parse_prefix("100.100.100.100/32").value(), parse_prefix("2001:db8::1/128").value()});
@@ -85,6 +86,7 @@ TEST_CASE_METHOD(ConfigFolder, "config: what is not said is the default of lib/c
     CHECK(config->ssh.rate_limit_share == 80);
     CHECK(config->ssh.idle_timeout == 3600);
     CHECK(config->ssh.host_keys == std::vector<std::filesystem::path>{"/etc/ssh/ssh_host_ed25519_key"});
+    CHECK(config->dataplane.inner_match.empty());
     CHECK(config->udp.ports == std::vector<std::uint16_t>{1814});
     CHECK(config->udp.listen.empty());
     CHECK_FALSE(config->sources[0].udp);
@@ -100,7 +102,7 @@ TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read",
     insert_after(
         "max-taps = 1_000\n",
         "manager = 1\nmemory-mib = 64\nhuge-pages = false\nmtu = 9216\nbuffers = 512\ncopy-buffers = 513\n"
-        "queue-size = 64\nwait-for-control = 3\n");
+        "queue-size = 64\nwait-for-control = 3\ninner-match = [\"vxlan\", \"gre\", \"gtp-u\"]\n");
     insert_after("next-hop-mac = \"02:00:5e:00:00:01\"\n", "mtu = 9198\n");
     insert_after("source-port = 5001\n", "ttl = 1\nsoft-limit = 1\nhard-limit = 40_000_000_000\n");
     insert_after("max-criteria = 10\n",
@@ -122,6 +124,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read",
     CHECK(config->dataplane.copy_buffers == 513);
     CHECK(config->dataplane.queue_size == 64);
     CHECK(config->dataplane.wait_for_control == 3.0);
+    CHECK(config->dataplane.inner_match ==
+          std::vector{InnerTunnel::vxlan, InnerTunnel::gre, InnerTunnel::gtp_u});
     CHECK(config->delivery.mtu == 9198);
     CHECK(config->destinations[0].ttl == 1);
     CHECK(config->sources[0].users == std::vector<std::string>{"alice", "bob"});

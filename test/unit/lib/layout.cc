@@ -32,7 +32,7 @@ void add_records(std::string& text) {
     FIELD(TapBegin, term_count);
     FIELD(TapBegin, interface_count);
     FIELD(TapBegin, layer2);
-    FIELD(TapBegin, reserved);
+    FIELD(TapBegin, action);
     FIELD(TapBegin, service);
     TYPE(TapService);
     FIELD(TapService, packet_limit);
@@ -125,6 +125,9 @@ void add_enums(std::string& text) {
     VALUE(Field::icmp_type);
     VALUE(Field::icmp_code);
     VALUE(Field::either_address);
+    VALUE(TapAction::copy);
+    VALUE(TapAction::redirect);
+    VALUE(TapAction::block);
     VALUE(Shim::raw);
     VALUE(Shim::jmirror);
     VALUE(Suite::aes_256_gcm_16);

@@ -293,17 +293,39 @@ TEST_CASE_METHOD(Fixture, "link: a control that hangs is told by its heartbeat, 
     CHECK_FALSE(dataplane.server.poll());
 }
 
+namespace {
+
+/// Looks every 100 ms until then.
+Health look_on(HeartbeatWatch& watch, milliseconds from, milliseconds to, std::uint64_t counter) {
+    Health health{};
+    for (milliseconds at = from; at <= to; at += milliseconds(100)) {
+        health = watch.observe(HeartbeatWatch::Clock::time_point{} + at, counter);
+    }
+    return health;
+}
+
+}  // namespace
+
 TEST_CASE("link: a heartbeat that stands still is stalled before 1 s, and alive when it moves", "[link]") {
     const HeartbeatWatch::Clock::time_point start{};
     HeartbeatWatch watch(start);
-    CHECK(watch.observe(start + milliseconds(500), 0) == Health::alive);
-    CHECK(watch.observe(start + milliseconds(899), 1) == Health::alive);
-    CHECK(watch.observe(start + milliseconds(1798), 1) == Health::alive);
-    CHECK(watch.observe(start + milliseconds(1799), 1) == Health::stalled);
+    CHECK(look_on(watch, milliseconds(100), milliseconds(500), 0) == Health::alive);
+    CHECK(watch.observe(start + milliseconds(600), 1) == Health::alive);
+    CHECK(look_on(watch, milliseconds(700), milliseconds(1400), 1) == Health::alive);
+    CHECK(watch.observe(start + milliseconds(1499), 1) == Health::alive);
+    CHECK(watch.observe(start + milliseconds(1500), 1) == Health::stalled);
     CHECK(watch.observe(start + milliseconds(5000), 1) == Health::stalled);
     CHECK(watch.observe(start + milliseconds(5001), 0) == Health::alive);
     HeartbeatWatch never(start);
-    CHECK(never.observe(start + milliseconds(1000), 0) == Health::stalled);
+    CHECK(look_on(never, milliseconds(100), milliseconds(1000), 0) == Health::stalled);
+}
+
+TEST_CASE("link: a watcher that was stopped itself does not take its peer for stalled", "[link]") {
+    const HeartbeatWatch::Clock::time_point start{};
+    HeartbeatWatch watch(start);
+    CHECK(watch.observe(start + milliseconds(100), 1) == Health::alive);
+    CHECK(watch.observe(start + std::chrono::hours(1), 1) == Health::alive);
+    CHECK(watch.observe(start + std::chrono::hours(2), 2) == Health::alive);
 }
 
 TEST_CASE_METHOD(Fixture, "link: the dataplane keeps control's registry across control's death", "[link]") {

@@ -1,0 +1,125 @@
+// Copies of one worker on their way to the delivery port: sealed, sent and settled a burst at a time.
+//
+// Every copy that is put in ends in one of two ways: it is sent, or it is lost under a cause that has a
+// counter, and flush() says which in the counters of the worker and the tap. A copy of several packets is
+// sent when all of them are. What is the same for a burst is counted once a burst.
+//
+// Thread safety: the worker's own; no lock, allocation, exception, log or system call of its own.
+#pragma once
+
+#include "crypto/sealer.h"
+#include "dataplane/copy_buffers.h"
+#include "dataplane/port.h"
+#include "dataplane/sa_table.h"
+#include "lib/address.h"
+#include "lib/status.h"
+
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+namespace flowtap::dataplane {
+
+class Outbox {
+  public:
+    using Outcome = lib::WorkerCounter;          ///< copies_sent, or the cause of a loss
+    static constexpr std::size_t capacity = 64;  ///< packets that wait for a flush
+
+    struct Parts {
+        const Port& port;
+        std::uint16_t queue = 0;
+        lib::MacAddress next_hop{};
+        lib::WorkerStatus& status;
+        std::span<lib::TapCounters> taps;
+    };
+
+    Outbox(const Parts& parts, crypto::Sealer sealer);
+
+    /// There is a place for so many packets of one copy, at most `capacity`; flushes if there is not.
+    void make_room(std::size_t packets) {
+        if (packet_count_ + packets > capacity) [[unlikely]] {
+            flush();
+        }
+    }
+    /// A copy whose packets are added next. After make_room.
+    void open(lib::TapSlot slot, std::uint32_t bytes) {
+        copies_[copy_count_++] = {.slot = slot, .bytes = bytes, .outcome = Outcome::copies_sent};
+    }
+    /// Of the copy that was opened last: the IP packet of `length` bytes at `start` in the buffer.
+    void add_clear(rte_mbuf& buffer, std::uint8_t* start, std::uint32_t length, lib::Family family) {
+        finish(buffer, start, length, family);
+        add(buffer);
+    }
+    /// The same of a packet that is yet to be sealed; what the job points to stays until flush().
+    void add_to_seal(rte_mbuf& buffer, const ActiveSa& sa, const crypto::SealJob& job) {
+        sas_[job_count_] = &sa;
+        job_packets_[job_count_] = static_cast<std::uint8_t>(packet_count_);
+        jobs_[job_count_++] = job;
+        add(buffer);
+    }
+    /// A copy that has no packet.
+    void lose(lib::TapSlot slot, std::uint32_t bytes, Outcome cause) {
+        settle_loss({.slot = slot, .bytes = bytes, .outcome = cause});
+    }
+    /// Seals and sends what is in it, and settles it in the counters.
+    void flush();
+
+  private:
+    struct Copy {
+        lib::TapSlot slot{};
+        std::uint32_t bytes = 0;  ///< of the original
+        Outcome outcome = Outcome::copies_sent;
+    };
+    /// An Ethernet header, with what makes it a register wide in front.
+    using Ethernet = std::array<std::uint8_t, 16>;
+    static constexpr std::size_t ethernet_pad = sizeof(Ethernet) - RTE_ETHER_HDR_LEN;
+
+    /// Makes a frame of the packet. Of the family the last one.
+    void finish(rte_mbuf& buffer, std::uint8_t* start, std::uint32_t length, lib::Family family) {
+        const Ethernet& ethernet = ethernets_[family == lib::Family::ipv6 ? 1 : 0];
+        std::memcpy(start - sizeof ethernet, ethernet.data(), sizeof ethernet);
+        const std::uint32_t size = length + RTE_ETHER_HDR_LEN;
+        buffer.data_off = static_cast<std::uint16_t>(
+            start - static_cast<const std::uint8_t*>(buffer.buf_addr) - RTE_ETHER_HDR_LEN);
+        buffer.data_len = static_cast<std::uint16_t>(size);
+        buffer.pkt_len = size;
+        bytes_ += size;
+    }
+    void add(rte_mbuf& buffer) {
+        owners_[packet_count_] = static_cast<std::uint8_t>(copy_count_ - 1);
+        packets_[packet_count_++] = &buffer;
+    }
+    void fail(std::size_t packet, Outcome cause) {
+        copies_[owners_[packet]].outcome = cause;
+        failed_ = true;
+    }
+    void seal();
+    void seal_for(const ActiveSa& sa, std::span<crypto::SealJob> jobs, std::span<const std::uint8_t> packets);
+    std::size_t drop_failed();
+    void send();
+    void settle();
+    void settle_loss(const Copy& copy);
+
+    Parts parts_;
+    crypto::Sealer sealer_;
+    std::array<Ethernet, 2> ethernets_{};  ///< IPv4, IPv6
+    std::uint64_t bytes_ = 0;              ///< of the frames that are ready
+    bool failed_ = false;                  ///< some copy of the burst is lost
+    std::size_t packet_count_ = 0;
+    std::size_t copy_count_ = 0;
+    std::size_t job_count_ = 0;
+    std::array<rte_mbuf*, capacity> packets_;
+    std::array<std::uint8_t, capacity> owners_;  ///< a packet's copy
+    std::array<Copy, capacity> copies_;
+    std::array<const ActiveSa*, capacity> sas_;       ///< a job's
+    std::array<std::uint8_t, capacity> job_packets_;  ///< a job's
+    std::array<crypto::SealJob, capacity> jobs_;
+    std::array<crypto::SealJob, capacity> scratch_;
+};
+
+}  // namespace flowtap::dataplane
