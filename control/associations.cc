@@ -17,10 +17,11 @@ namespace flowtap::control {
 
 namespace {
 
-/// Names key, salt, SPI, suite and tunnel together; one-way.
+/// Names key, salt, tunnel and all else that the file says together; one-way.
 std::uint64_t identity(const lib::StaticSa& sa, std::uint16_t tunnel) {
-    const auto text = fmt::format("flowtap sa {} {} {}", static_cast<std::uint32_t>(sa.spi),
-                                  static_cast<unsigned>(sa.suite), tunnel);
+    const auto text = fmt::format("flowtap sa {} {} {} {} {} {}", static_cast<std::uint32_t>(sa.spi),
+                                  static_cast<unsigned>(sa.suite), tunnel, sa.extended_sequence,
+                                  sa.udp_encapsulation, sa.padded_length);
     std::array<std::uint8_t, 32> digest{};
     unsigned int size = digest.size();
     static_cast<void>(::HMAC(::EVP_sha256(), sa.key.data(), static_cast<int>(sa.key.size()),
@@ -29,6 +30,14 @@ std::uint64_t identity(const lib::StaticSa& sa, std::uint16_t tunnel) {
     std::uint64_t id = 0;
     std::memcpy(&id, digest.data(), sizeof(id));
     return id == 0 ? 1 : id;
+}
+
+/// Bytes of every packet of an SA with a padded length.
+std::size_t outer_size(const lib::StaticSa& sa, const lib::SuiteInfo& suite,
+                       const lib::TunnelConfig& tunnel) {
+    const std::size_t ip = tunnel.local.family == lib::Family::ipv4 ? 20 : 40;
+    const std::size_t udp = sa.udp_encapsulation ? 8 : 0;
+    return ip + udp + lib::esp_size(suite, sa.padded_length);
 }
 
 }  // namespace
@@ -46,9 +55,16 @@ std::expected<Associations, std::vector<std::string>> Associations::load(const l
             continue;
         }
         const auto* const suite = lib::find_suite(sa->suite);
+        if (const auto size = outer_size(*sa, *suite, tunnel);
+            sa->padded_length != 0 && size > config.delivery.mtu) {
+            errors.push_back(
+                fmt::format("{}: padded-length {} makes packets of {} bytes; the delivery port's mtu is {}",
+                            tunnel.sa.string(), sa->padded_length, size, config.delivery.mtu));
+            continue;
+        }
         Association association;
         association.tunnel = static_cast<std::uint16_t>(i);
-        association.digest = key_digest(std::as_const(sa->key).bytes().first(suite->key_size));
+        association.digest = key_digest(std::as_const(sa->key).bytes().first(suite->cipher_key_size));
         association.id = identity(*sa, association.tunnel);
         association.sa = std::move(*sa);
         for (const auto& other : associations.all_) {
@@ -65,6 +81,26 @@ std::expected<Associations, std::vector<std::string>> Associations::load(const l
         return std::unexpected{std::move(errors)};
     }
     return associations;
+}
+
+std::vector<std::string> Associations::warnings(const lib::Config& config) const {
+    std::vector<std::string> sentences;
+    for (const auto& association : all_) {
+        const auto& suite = *lib::find_suite(association.sa.suite);
+        if (suite.legacy) {
+            const auto& tunnel = config.tunnels[association.tunnel];
+            sentences.push_back(
+                fmt::format("tunnel \"{}\": {}: {} is a legacy suite, too weak for a new installation; "
+                            "\"{}\" is a good one",
+                            tunnel.name, tunnel.sa.string(), suite.name, lib::suites.front().name));
+        }
+    }
+    return sentences;
+}
+
+Associations::Need Associations::need_of(std::size_t place, const Association& association,
+                                         const Registry& registry) {
+    return {place, association.digest, registry.granted(association.digest), association.space()};
 }
 
 std::vector<Associations::Need> Associations::begin_link(const lib::StatusView& status, Registry& registry) {
@@ -107,7 +143,7 @@ std::vector<Associations::Need> Associations::begin_link(const lib::StatusView& 
         }
         association.slot = lib::SaSlot{number++};
         association.wanted = true;
-        needs.push_back({place, association.digest, registry.granted(association.digest)});
+        needs.push_back(need_of(place, association, registry));
     }
     return needs;
 }
@@ -141,6 +177,9 @@ void Associations::install(lib::CommandBatch& batch, const Association& associat
     record.tunnel = association.tunnel;
     record.suite = association.sa.suite;
     record.key_size = static_cast<std::uint8_t>(association.sa.key.size());
+    record.extended_sequence = association.sa.extended_sequence ? 1 : 0;
+    record.udp_encapsulation = association.sa.udp_encapsulation ? 1 : 0;
+    record.padded_length = association.sa.padded_length;
     std::ranges::copy(association.sa.key.bytes(), record.key.begin());
     batch.install_sa(*association.slot, association.id, record);
     ::OPENSSL_cleanse(&record, sizeof(record));
@@ -173,7 +212,7 @@ std::optional<Associations::Need> Associations::lease_low(lib::SaSlot slot, cons
         auto& association = all_[place];
         if (association.slot == slot && !association.wanted && !association.lease) {
             association.wanted = true;
-            return Need{place, association.digest, registry.granted(association.digest)};
+            return need_of(place, association, registry);
         }
     }
     return std::nullopt;
@@ -185,7 +224,7 @@ std::vector<Associations::Need> Associations::retry(const Registry& registry) {
         auto& association = all_[place];
         if (association.slot && !association.trouble.empty() && !association.wanted && !association.lease) {
             association.wanted = true;
-            needs.push_back({place, association.digest, registry.granted(association.digest)});
+            needs.push_back(need_of(place, association, registry));
         }
     }
     return needs;

@@ -41,21 +41,26 @@ class Associations {
         std::uint16_t tunnel = 0;  ///< index in the configuration
         lib::StaticSa sa;
         KeyDigest digest{};
-        std::uint64_t id = 0;  ///< of this key, salt, SPI and suite; not 0
+        std::uint64_t id = 0;  ///< of this key and all that the SA file says; not 0
         std::optional<lib::SaSlot> slot;
         std::optional<lib::Lease> lease;  ///< granted and not yet in the dataplane
         std::uint64_t end = 0;            ///< of the last lease that was committed; 0: not in the dataplane
         bool kept = false;                ///< the dataplane has it: it is only named
         bool wanted = false;              ///< waits for a lease
         std::string trouble;              ///< why there is no lease; empty: no trouble
+
+        const SequenceSpace& space() const { return sa.extended_sequence ? extended_space : short_space; }
     };
     const std::vector<Association>& all() const { return all_; }
+    /// Sentences about SAs that work and should not be used any more.
+    std::vector<std::string> warnings(const lib::Config& config) const;
 
     /// A key that needs a lease, by its place in all(), and up to where values were granted for certain.
     struct Need {
         std::size_t place = 0;
         KeyDigest key{};
         std::uint64_t witness = 0;
+        SequenceSpace space{};
     };
 
     /// A link is up: decides which SAs the dataplane has. The needs are to be met before the first
@@ -82,6 +87,7 @@ class Associations {
     bool in_flight() const { return !in_flight_.empty(); }
 
   private:
+    static Need need_of(std::size_t place, const Association& association, const Registry& registry);
     void install(lib::CommandBatch& batch, const Association& association, const lib::Lease& lease) const;
 
     std::vector<Association> all_;

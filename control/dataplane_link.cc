@@ -231,7 +231,7 @@ void DataplaneLink::ask(const std::vector<Associations::Need>& needs) {
             parts_.associations.granted(place, lease, session_->status.epoch(), parts_.tasking.registry());
             step();
         };
-        parts_.granter.grant(need.key, need.witness, done);
+        parts_.granter.grant(need.key, need.space, need.witness, done);
     }
 }
 

@@ -14,13 +14,15 @@ LeaseGranter::~LeaseGranter() {
     thread_.join();
 }
 
-void LeaseGranter::grant(const KeyDigest& key, std::uint64_t witness, Done done) {
-    asio::post(thread_, [this, key, witness, done = std::move(done)]() mutable {
-        asio::post(io_, [lease = grant_now(key, witness), done = std::move(done)] { done(lease); });
+void LeaseGranter::grant(const KeyDigest& key, const SequenceSpace& space, std::uint64_t witness, Done done) {
+    asio::post(thread_, [this, key, space, witness, done = std::move(done)]() mutable {
+        asio::post(io_, [lease = grant_now(key, space, witness), done = std::move(done)] { done(lease); });
     });
 }
 
-std::expected<lib::Lease, std::string> LeaseGranter::grant_now(const KeyDigest& key, std::uint64_t witness) {
+std::expected<lib::Lease, std::string> LeaseGranter::grant_now(const KeyDigest& key,
+                                                               const SequenceSpace& space,
+                                                               std::uint64_t witness) {
     if (!store_) {
         auto opened = LeaseStore::open(directory_);
         if (!opened) {
@@ -32,7 +34,7 @@ std::expected<lib::Lease, std::string> LeaseGranter::grant_now(const KeyDigest& 
         return std::unexpected{fmt::format(
             "{}: the counter record of this key was rolled back: install a new key", directory_.string())};
     }
-    auto lease = store_->grant(key);
+    auto lease = store_->grant(key, space);
     if (!lease) {
         // Whatever is on the medium now is read again next time, with what that costs.
         store_.reset();

@@ -26,10 +26,11 @@ class LeaseGranter {
     LeaseGranter& operator=(const LeaseGranter&) = delete;
 
     /// `done` is called on `io`. The record must not say less than `witness`.
-    void grant(const KeyDigest& key, std::uint64_t witness, Done done);
+    void grant(const KeyDigest& key, const SequenceSpace& space, std::uint64_t witness, Done done);
 
   private:
-    std::expected<lib::Lease, std::string> grant_now(const KeyDigest& key, std::uint64_t witness);
+    std::expected<lib::Lease, std::string> grant_now(const KeyDigest& key, const SequenceSpace& space,
+                                                     std::uint64_t witness);
 
     asio::io_context& io_;
     std::filesystem::path directory_;

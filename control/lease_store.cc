@@ -70,6 +70,12 @@ bool next_line(std::string_view& text, std::string_view& line) {
     return true;
 }
 
+/// The first value after the block of `space` that `value`, which is below its end, lies in.
+std::uint64_t end_of_block(std::uint64_t value, const SequenceSpace& space) {
+    const std::uint64_t left = space.block - value % space.block;
+    return left < space.end - value ? value + left : space.end;
+}
+
 std::string advice(const std::filesystem::path& directory) {
     return fmt::format(
         "no static key may be used again. Install new keys, remove {0}/leases and {0}/leases.generation, and "
@@ -137,7 +143,8 @@ std::expected<LeaseStore, std::string> LeaseStore::open(std::filesystem::path di
                         leases.string(), store.generation_, *expected, advice(store.directory_))};
     }
     for (auto& [key, next] : store.next_) {
-        next = std::min((next / lease_block + 1) * lease_block, counter_end);
+        // Which space the lost grant was of is not known: the wider block covers both.
+        next = end_of_block(next, extended_space);
     }
     store.generation_ = *expected;
     if (auto saved = store.save(); !saved) {
@@ -168,7 +175,7 @@ std::expected<void, std::string> LeaseStore::load(std::string_view content) {
         const auto space = line.find(' ');
         const auto key = digest_from(line.substr(0, space));
         const auto next = space == std::string_view::npos ? std::nullopt : number(line.substr(space + 1));
-        if (!key || !next || *next < first_counter || *next > counter_end) {
+        if (!key || !next || *next < first_counter) {
             return std::unexpected{"has a line that is no record"};
         }
         next_[*key] = *next;
@@ -215,7 +222,7 @@ std::expected<std::size_t, std::string> LeaseStore::record_new(std::span<const K
     return fresh;
 }
 
-std::expected<lib::Lease, std::string> LeaseStore::grant(const KeyDigest& key) {
+std::expected<lib::Lease, std::string> LeaseStore::grant(const KeyDigest& key, const SequenceSpace& space) {
     const auto found = next_.find(key);
     if (found == next_.end()) {
         return std::unexpected{fmt::format(
@@ -228,10 +235,10 @@ std::expected<lib::Lease, std::string> LeaseStore::grant(const KeyDigest& key) {
             "{}: the counter record of this key was rolled back: install a new key", directory_.string())};
     }
     const std::uint64_t first = found->second;
-    if (first >= counter_end) {
+    if (first >= space.end) {
         return std::unexpected{"the key's sequence numbers are used up: install a new one"};
     }
-    const std::uint64_t end = std::min((first / lease_block + 1) * lease_block, counter_end);
+    const std::uint64_t end = end_of_block(first, space);
     found->second = end;
     if (auto saved = save(); !saved) {
         return std::unexpected{saved.error()};
@@ -253,7 +260,7 @@ bool LeaseStore::check_witness(const KeyDigest& key, std::uint64_t end) {
         return true;
     }
     rolled_back_.insert(key);
-    found->second = counter_end;
+    found->second = extended_space.end;
     static_cast<void>(save());  // should this fail too, the key is still refused for as long as we run
     return false;
 }

@@ -7,8 +7,8 @@
 // - a key without a record (the operator records a new key by `flowtap-control --new-keys`, once);
 // - a record that was rolled back. Two files tell: `leases.generation` is written before each change of
 //   `leases`. One generation apart means a crash between the two writes, or a rollback by one change: every
-//   key then skips a block, which is safe in both cases. Further apart: refused. (Both files rolled back
-//   together shows only against a witness: see check_witness().)
+//   key then skips a block of the largest size, which is safe in both cases. Further apart: refused. (Both
+//   files rolled back together shows only against a witness: see check_witness().)
 // A key is known by a one-way digest of itself; the files hold no key.
 //
 // Not thread-safe: one thread at a time. Does file I/O and waits for the medium.
@@ -33,11 +33,20 @@ using KeyDigest = std::array<std::uint8_t, 32>;
 
 KeyDigest key_digest(std::span<const std::uint8_t> cipher_key);
 
-/// Values of one lease: 16.7 million packets, so a restart costs at most 1/256 of a 32-bit sequence space.
-inline constexpr std::uint64_t lease_block = std::uint64_t{1} << 24;
+/// The counter values that a key may ever use, and how many of them a lease holds.
+struct SequenceSpace {
+    std::uint64_t block = 0;
+    std::uint64_t end = 0;  ///< no value from here on
+};
 
-/// Counters of a suite without extended sequence numbers end here (RFC 4303 section 3.3.3).
-inline constexpr std::uint64_t counter_end = std::uint64_t{1} << 32;
+/// Without extended sequence numbers the SA ends after 2^32-1 (RFC 4303 section 3.3.3). A lease is 16.7
+/// million packets, so a restart costs at most 1/256 of the space.
+inline constexpr SequenceSpace short_space{std::uint64_t{1} << 24, std::uint64_t{1} << 32};
+
+/// With them. A lease lasts 27 s at 10 million packets a second. It is much shorter than 2^32 on purpose: the
+/// receiver infers the high half of a sequence number from the low one (RFC 4303 appendix A2), which a jump
+/// of less than 2^32 in all does not confuse.
+inline constexpr SequenceSpace extended_space{std::uint64_t{1} << 28, UINT64_MAX};
 
 class LeaseStore {
   public:
@@ -52,7 +61,7 @@ class LeaseStore {
 
     /// The next block, on the medium before it is returned. Errors: no record, end of the sequence space, or
     /// the medium failed (nothing is granted then).
-    std::expected<lib::Lease, std::string> grant(const KeyDigest& key);
+    std::expected<lib::Lease, std::string> grant(const KeyDigest& key, const SequenceSpace& space);
 
     /// The first value that was never granted; 0 for a key without a record.
     std::uint64_t next(const KeyDigest& key) const;

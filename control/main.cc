@@ -98,6 +98,9 @@ int serve(const lib::Config& config) {
     if (auto dropped = control::drop_privileges(opened->account); !dropped) {
         return leave(dropped.error());
     }
+    for (const auto& warning : opened->associations.warnings(config)) {
+        spdlog::warn("{}", warning);
+    }
     auto ids = control::CriteriaIds::open(config.control.state_dir);
     if (!ids) {
         return leave({ExitCode::failure, ids.error()});

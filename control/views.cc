@@ -210,7 +210,8 @@ json delivery_view(const ViewSources& sources) {
         tunnel["sealed-packets"] = packets;
         tunnel["sealed-bytes"] = bytes;
         tunnel["lease-remaining"] = end > next ? end - next : 0;
-        tunnel["sequence-remaining"] = next != 0 && counter_end > next ? counter_end - next : 0;
+        tunnel["sequence-remaining"] =
+            next != 0 && association.space().end > next ? association.space().end - next : 0;
         list.push_back(std::move(tunnel));
     }
     auto lost = json::object();

@@ -48,17 +48,19 @@ std::optional<Implementation> initialized(IMB_MGR& manager, Implementation wante
 
 }  // namespace
 
-void Engine::Free::operator()(IMB_MGR* manager) const noexcept {
-    free_mb_mgr(manager);
-}
-
 std::expected<Engine, std::string> Engine::create(Implementation wanted) {
-    Manager manager(alloc_mb_mgr(0));
-    if (!manager) {
+    auto memory = lib::SecretBytes::allocate(imb_get_mb_mgr_size());
+    if (!memory) {
+        return std::unexpected(memory.error());
+    }
+    constexpr std::uint64_t no_flags = 0;
+    constexpr unsigned reset = 1;
+    IMB_MGR* const manager = imb_set_pointers_mb_mgr(memory->data(), no_flags, reset);
+    if (manager == nullptr) {
         return std::unexpected("no memory for IPsec-MB");
     }
     const auto implementation = initialized(*manager, wanted);
-    if (const int error = imb_get_errno(manager.get()); error != 0) {
+    if (const int error = imb_get_errno(manager); error != 0) {
         return std::unexpected(
             fmt::format("IPsec-MB cannot start ({}): {}", to_string(wanted), imb_get_strerror(error)));
     }
@@ -72,7 +74,7 @@ std::expected<Engine, std::string> Engine::create(Implementation wanted) {
     if (const auto verified = verify_known_answers(*manager); !verified) {
         return std::unexpected(verified.error());
     }
-    return Engine(std::move(manager), *implementation);
+    return Engine(std::move(*memory), manager, *implementation);
 }
 
 std::string_view to_string(Implementation implementation) {

@@ -5,9 +5,10 @@
 // same. Thread safety: an engine belongs to one thread at a time.
 #pragma once
 
+#include "lib/secret.h"
+
 #include <cstdint>
 #include <expected>
-#include <memory>
 #include <string>
 #include <string_view>
 
@@ -28,18 +29,14 @@ class Engine {
     Implementation implementation() const { return implementation_; }
 
     /// Valid as long as the engine; not const, because every call into the library writes its error field.
-    IMB_MGR* manager() const { return manager_.get(); }
+    IMB_MGR* manager() const { return manager_; }
 
   private:
-    struct Free {
-        void operator()(IMB_MGR* manager) const noexcept;
-    };
-    using Manager = std::unique_ptr<IMB_MGR, Free>;
+    Engine(lib::SecretBytes memory, IMB_MGR* manager, Implementation implementation)
+        : memory_(std::move(memory)), manager_(manager), implementation_(implementation) {}
 
-    Engine(Manager manager, Implementation implementation)
-        : manager_(std::move(manager)), implementation_(implementation) {}
-
-    Manager manager_;
+    lib::SecretBytes memory_;  ///< of the instance, which keeps round keys and hash states in it
+    IMB_MGR* manager_;
     Implementation implementation_;
 };
 

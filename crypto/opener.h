@@ -16,8 +16,9 @@ namespace flowtap::crypto {
 struct Opened {
     OpenVerdict verdict = OpenVerdict::truncated;
     NextHeader next_header = NextHeader::none;
-    std::uint32_t sequence = 0;     ///< host byte order; trustworthy from the ICV check on
-    std::uint64_t iv = 0;           ///< host byte order
+    std::uint64_t sequence = 0;     ///< the whole one of an SA with extended ones; trustworthy from the ICV
+                                    ///< check on
+    std::uint64_t iv = 0;           ///< of the suites whose IV is 8 bytes of counter or so; else 0
     std::span<std::uint8_t> inner;  ///< the inner IP packet, by its own length, inside of the buffer given
 };
 

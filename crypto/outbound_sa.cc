@@ -8,10 +8,12 @@ namespace flowtap::crypto {
 
 OutboundSa::OutboundSa(const OutboundParameters& parameters, KeySchedule key)
     : key_(std::move(key)),
-      outer_(parameters.local, parameters.remote, parameters.ttl, parameters.dscp),
+      outer_(parameters.local, parameters.remote, parameters.ttl, parameters.dscp,
+             parameters.udp_encapsulation),
       spi_(parameters.spi),
-      suite_(parameters.suite),
-      counter_(parameters.lease) {}
+      extended_(parameters.extended_sequence),
+      padded_length_(parameters.padded_length),
+      counter_(parameters.lease, parameters.extended_sequence) {}
 
 std::expected<std::unique_ptr<OutboundSa>, SaError> OutboundSa::create(const Engine& engine,
                                                                        const OutboundParameters& parameters) {
@@ -37,16 +39,20 @@ std::expected<std::unique_ptr<OutboundSa>, SaError> OutboundSa::create(const Eng
     auto schedule = KeySchedule::create(engine, parameters.suite, parameters.key);
     if (!schedule) {
         const auto* const info = lib::find_suite(parameters.suite);
-        const bool right_size = parameters.key.size() == info->key_size + info->salt_size;
+        const bool right_size = parameters.key.size() == info->key_material_size();
         return std::unexpected(SaError{right_size ? memory : key, schedule.error()});
     }
     return std::unique_ptr<OutboundSa>(new OutboundSa(parameters, std::move(*schedule)));
 }
 
 std::size_t OutboundSa::largest_inner(std::size_t mtu) const {
-    const std::size_t around = headroom() + gcm_icv_size;
-    const std::size_t encrypted = mtu > around ? (mtu - around) / 4 * 4 : 0;
-    return encrypted > esp_trailer_size ? encrypted - esp_trailer_size : 0;
+    const std::size_t around = headroom() + suite().icv_size;
+    const std::size_t encrypted = mtu > around ? (mtu - around) / suite().alignment * suite().alignment : 0;
+    const std::size_t largest = encrypted > esp_trailer_size ? encrypted - esp_trailer_size : 0;
+    if (padded_length_ == 0) {
+        return largest;
+    }
+    return padded_length_ <= largest ? padded_length_ : 0;
 }
 
 }  // namespace flowtap::crypto

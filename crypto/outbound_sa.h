@@ -14,6 +14,7 @@
 #include "lib/records.h"
 #include "lib/suite.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -55,12 +56,15 @@ class CounterBlock {
 struct OutboundParameters {
     lib::Spi spi{};
     lib::Suite suite = lib::Suite::aes_256_gcm_16;
-    std::span<const std::uint8_t> key{};  ///< with its salt; copied, the original is the caller's to wipe
+    std::span<const std::uint8_t> key{};  ///< as of KeySchedule; copied, the original is the caller's to wipe
     lib::IpAddress local{};               ///< outer source
     lib::IpAddress remote{};              ///< outer destination, of the same family
     lib::Lease lease{};                   ///< counter values that may be used (SequenceCounter::valid)
     std::uint8_t ttl = 64;                ///< outer TTL or hop limit
     std::optional<std::uint8_t> dscp{};   ///< outer DSCP, 0..63; unset: the inner packet's
+    bool extended_sequence = false;       ///< 64-bit sequence numbers (RFC 4303 section 2.2.1)
+    bool udp_encapsulation = false;       ///< in UDP, port 4500 to 4500 (RFC 3948)
+    std::uint16_t padded_length = 0;  ///< TFC: shorter inner packets are filled to it (RFC 4303 section 2.7)
 };
 
 class OutboundSa {
@@ -84,22 +88,33 @@ class OutboundSa {
     std::uint64_t lease_end() const { return counter_.lease_end(); }
 
     /// Bytes that sealing puts in front of the inner packet: outer header, ESP header, IV.
-    std::size_t headroom() const { return outer_.size() + esp_header_size + gcm_iv_size; }
+    std::size_t headroom() const { return outer_.size() + esp_header_size + suite().iv_size; }
 
-    /// Bytes that sealing puts behind an inner packet of `length` bytes: padding (RFC 4303 section 2.4),
-    /// trailer, ICV.
-    static std::size_t tailroom(std::size_t length) {
-        return (0 - (length + esp_trailer_size)) % 4 + esp_trailer_size + gcm_icv_size;
+    /// Bytes that sealing puts behind an inner packet of `length` bytes: TFC padding (RFC 4303 section 2.7),
+    /// padding (section 2.4), trailer, ICV.
+    std::size_t tailroom(std::size_t length) const {
+        const std::size_t filled = filled_length(length);
+        const std::size_t alignment = suite().alignment;  // a power of two
+        return filled - length + ((0 - (filled + esp_trailer_size)) & (alignment - 1)) + esp_trailer_size +
+               suite().icv_size;
+    }
+
+    /// `length`, or what TFC padding makes of it.
+    std::size_t filled_length(std::size_t length) const {
+        return std::max<std::size_t>(length, padded_length_);
     }
 
     /// Bytes of the whole outer packet.
     std::size_t sealed_size(std::size_t length) const { return headroom() + length + tailroom(length); }
 
-    /// The longest inner packet whose sealed_size() is at most `mtu`; 0 if there is none.
+    /// The longest inner packet that is to be sealed where the outer one may have `mtu` bytes: longer ones go
+    /// in fragments. Where there is TFC padding it is the padded length, so that all packets look alike. 0 if
+    /// there is none.
     std::size_t largest_inner(std::size_t mtu) const;
 
     lib::Spi spi() const { return spi_; }
-    lib::Suite suite() const { return suite_; }
+    const lib::SuiteInfo& suite() const { return key_.suite(); }
+    bool extended_sequence() const { return extended_; }
     const OuterHeader& outer() const { return outer_; }
     const KeySchedule& key() const { return key_; }
 
@@ -109,7 +124,8 @@ class OutboundSa {
     KeySchedule key_;
     OuterHeader outer_;
     lib::Spi spi_;
-    lib::Suite suite_;
+    bool extended_;
+    std::uint16_t padded_length_;
     SequenceCounter counter_;  // brings its own cache lines
 };
 

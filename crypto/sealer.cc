@@ -1,7 +1,9 @@
 #include "crypto/sealer.h"
 
 #include "crypto/big_endian.h"
+#include "crypto/cipher_jobs.h"
 #include "crypto/ipsec_mb.h"
+#include "crypto/key_tables.h"
 
 #include <algorithm>
 #include <array>
@@ -10,15 +12,6 @@
 
 namespace flowtap::crypto {
 namespace {
-
-/// What all packets of a burst share, at hand for the loop.
-struct Gcm {
-    aes_gcm_enc_dec_t encrypt;
-    gcm_context_data* context;
-    const gcm_key_data* schedule;
-    /// Salt, then the IV of the packet at work (RFC 4106 section 4).
-    std::array<std::uint8_t, 4 + gcm_iv_size> nonce;
-};
 
 /// The inner packet's part in the outer one.
 struct Inner {
@@ -40,47 +33,156 @@ Inner inspect(const SealJob& job) {
     return {};
 }
 
-SealVerdict seal(const OutboundSa& sa, Gcm& gcm, std::uint64_t counter, SealJob& job) {
+/// Sizes of a suite; known to the compiler where that pays.
+struct Geometry {
+    std::size_t iv_size;
+    std::size_t alignment;
+    std::size_t icv_size;
+};
+
+constexpr Geometry gcm_geometry{8, 4, 16};
+
+/// A packet that wants nothing but its IV (of CBC), encryption and ICV.
+struct Prepared {
+    std::uint8_t* esp = nullptr;  ///< the SPI
+    std::size_t text = 0;         ///< bytes to encrypt, behind ESP header and IV
+};
+
+/// 1, 2, 3, ... as the padding is (RFC 4303 section 2.4).
+constexpr auto counting = [] {
+    std::array<std::uint8_t, 16> bytes{};
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        bytes[i] = static_cast<std::uint8_t>(i + 1);
+    }
+    return bytes;
+}();
+
+[[gnu::always_inline]] inline SealVerdict prepare(const OutboundSa& sa, const Geometry& size,
+                                                  std::uint64_t counter, SealJob& job, Prepared& prepared) {
     const Inner inner = inspect(job);
     if (inner.version == NextHeader::none) {
         return SealVerdict::not_ip;
     }
-    const std::size_t length = job.length;
-    const std::size_t tail = OutboundSa::tailroom(length);
-    if (job.room < length + tail) {
+    const std::size_t length = sa.filled_length(job.length);
+    const std::size_t padded = (0 - (length + esp_trailer_size)) & (size.alignment - 1);
+    const std::size_t text = length + padded + esp_trailer_size;
+    if (job.room < text + size.icv_size) {
         return SealVerdict::no_room;
     }
-    const std::size_t payload = esp_header_size + gcm_iv_size + length + tail;
+    const std::size_t payload = esp_header_size + size.iv_size + text + size.icv_size;
     if (payload > sa.outer().largest_payload()) {
         return SealVerdict::too_big;
     }
 
     if (job.body != nullptr) {
-        std::memcpy(job.inner + length - job.body_length, job.body, job.body_length);
+        std::memcpy(job.inner + job.length - job.body_length, job.body, job.body_length);
     }
-    // Padding is 0 to 3 bytes; writing all three saves a branch, and what is too much gets overwritten.
+    if (length != job.length) [[unlikely]] {
+        std::memset(job.inner + job.length, 0, length - job.length);
+    }
     std::uint8_t* const padding = job.inner + length;
-    const std::size_t padded = tail - esp_trailer_size - gcm_icv_size;
-    padding[0] = 1;
-    padding[1] = 2;
-    padding[2] = 3;
+    if (size.alignment == 4) {
+        // 0 to 3 bytes; writing all three saves a branch, and what is too much gets overwritten.
+        std::memcpy(padding, counting.data(), 3);
+    } else {
+        std::memcpy(padding, counting.data(), padded);
+    }
     padding[padded] = static_cast<std::uint8_t>(padded);
     padding[padded + 1] = std::to_underlying(inner.version);
 
-    std::uint8_t* const esp = job.inner - esp_header_size - gcm_iv_size;
+    std::uint8_t* const esp = job.inner - esp_header_size - size.iv_size;
     store_big_endian(esp, std::to_underlying(sa.spi()));
     store_big_endian(esp + 4, static_cast<std::uint32_t>(counter));
-    store_big_endian(esp + esp_header_size, counter);
-    store_big_endian(gcm.nonce.data() + 4, counter);
 
     job.sealed = esp - sa.outer().size();
     job.sealed_length = static_cast<std::uint32_t>(sa.outer().size() + payload);
     sa.outer().write(job.sealed, payload, inner.ds, static_cast<std::uint16_t>(counter));
-
-    // The AAD is the ESP header as it stands in the packet (RFC 4106 section 5).
-    gcm.encrypt(gcm.schedule, gcm.context, job.inner, job.inner, length + padded + esp_trailer_size,
-                gcm.nonce.data(), esp, esp_header_size, padding + padded + esp_trailer_size, gcm_icv_size);
+    prepared = {esp, text};
     return SealVerdict::sealed;
+}
+
+inline void finish(const OutboundSa& sa, const SealJob& job) {
+    if (sa.outer().has_checksum()) [[unlikely]] {
+        sa.outer().finish(job.sealed, job.sealed_length - sa.outer().size());
+    }
+}
+
+/// AES-GCM: a packet after the other by the library's direct call. A packet's body is moved just before its
+/// cipher reads it.
+std::size_t seal_gcm(IMB_MGR& manager, gcm_context_data& context, const OutboundSa& sa, std::uint64_t first,
+                     std::span<SealJob> jobs) {
+    const KeyTables& keys = sa.key().tables();
+    const bool extended = sa.extended_sequence();
+    const auto encrypt =
+        sa.suite().cipher_key_size == IMB_KEY_256_BYTES ? manager.gcm256_enc : manager.gcm128_enc;
+    std::array<std::uint8_t, 12> nonce{};  // salt, then the packet's IV (RFC 4106 section 4)
+    std::array<std::uint8_t, 12> long_aad{};
+    std::ranges::copy(keys.salt, nonce.begin());
+    std::size_t sealed = 0;
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        SealJob& job = jobs[i];
+        const std::uint64_t counter = first + i;
+        Prepared packet;
+        job.verdict = prepare(sa, gcm_geometry, counter, job, packet);
+        if (job.verdict != SealVerdict::sealed) {
+            continue;
+        }
+        store_big_endian(packet.esp + esp_header_size, counter);
+        store_big_endian(nonce.data() + 4, counter);
+        // The AAD is the ESP header as it stands in the packet, or with the whole sequence number in it
+        // (RFC 4106 section 5).
+        const std::uint8_t* aad = packet.esp;
+        std::size_t aad_size = esp_header_size;
+        if (extended) {
+            aad_size = write_extended_aad(sa.spi(), counter, long_aad);
+            aad = long_aad.data();
+        }
+        std::uint8_t* const text = packet.esp + esp_header_size + gcm_geometry.iv_size;
+        encrypt(&keys.gcm, &context, text, text, packet.text, nonce.data(), aad, aad_size, text + packet.text,
+                gcm_geometry.icv_size);
+        finish(sa, job);
+        ++sealed;
+    }
+    return sealed;
+}
+
+/// The other suites: all packets of a burst at once. At most largest_burst jobs.
+std::size_t seal_by_jobs(IMB_MGR& manager, const OutboundSa& sa, std::uint64_t first,
+                         std::span<SealJob> jobs) {
+    const lib::SuiteInfo& suite = sa.suite();
+    const KeyTables& keys = sa.key().tables();
+    const Geometry size{suite.iv_size, suite.alignment, suite.icv_size};
+    std::array<CipherTask, largest_burst> tasks;
+    std::array<std::uint64_t, largest_burst> counters;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        Prepared packet;
+        jobs[i].verdict = prepare(sa, size, first + i, jobs[i], packet);
+        if (jobs[i].verdict == SealVerdict::sealed) {
+            counters[count] = first + i;
+            tasks[count] = task_of(suite, packet.esp, packet.text);
+            ++count;
+        }
+    }
+    const auto all = std::span(tasks).first(count);
+    bool done = suite.combined() || write_ivs(manager, suite, keys, all, std::span(counters).first(count));
+    for (std::size_t k = 0; k < count; ++k) {
+        if (suite.combined()) {
+            store_big_endian(all[k].esp + esp_header_size, counters[k]);
+        }
+        bind_sequence(suite, keys, sa.extended_sequence(), counters[k], all[k]);
+    }
+    done = done && run(manager, suite, keys, Direction::seal, all);
+    for (SealJob& job : jobs) {
+        if (job.verdict == SealVerdict::sealed) {
+            if (done) {
+                finish(sa, job);
+            } else {
+                job.verdict = SealVerdict::no_cipher;
+            }
+        }
+    }
+    return done ? count : 0;
 }
 
 }  // namespace
@@ -101,21 +203,18 @@ std::size_t Sealer::seal_burst(CounterBlock block, std::span<SealJob> jobs) {
         }
         return 0;
     }
-    Gcm gcm{engine_.manager()->gcm256_enc,
-            static_cast<gcm_context_data*>(static_cast<void*>(context_.data())),
-            sa.key().gcm(),
-            {}};
-    std::ranges::copy(sa.key().salt(), gcm.nonce.begin());
-
-    const std::size_t counted = std::min<std::size_t>(block.count(), jobs.size());
+    const auto counted = jobs.first(std::min<std::size_t>(block.count(), jobs.size()));
     std::size_t sealed = 0;
-    for (std::size_t i = 0; i < counted; ++i) {
-        jobs[i].verdict = seal(sa, gcm, block.first() + i, jobs[i]);
-        if (jobs[i].verdict == SealVerdict::sealed) {
-            ++sealed;
+    if (sa.suite().cipher == lib::Cipher::aes_gcm) {
+        auto& context = *static_cast<gcm_context_data*>(static_cast<void*>(context_.data()));
+        sealed = seal_gcm(*engine_.manager(), context, sa, block.first(), counted);
+    } else {
+        for (std::size_t from = 0; from < counted.size(); from += largest_burst) {
+            const auto some = counted.subspan(from, std::min(largest_burst, counted.size() - from));
+            sealed += seal_by_jobs(*engine_.manager(), sa, block.first() + from, some);
         }
     }
-    for (SealJob& job : jobs.subspan(counted)) {
+    for (SealJob& job : jobs.subspan(counted.size())) {
         job.verdict = SealVerdict::no_counter;
     }
     return sealed;

@@ -2,9 +2,10 @@
 //
 // Thread safety: take() from any number of threads; extend() from one thread (the manager); the rest from
 // any. Invariants: 1. no value is handed out twice; 2. none below the first lease or at or past the lease's
-// end, which only grows; 3. none whose low 32 bits, the sequence number, would start over: after 2^32-1 the
-// SA is finished (RFC 4303 section 3.3.3); 4. none whose low 32 bits are 0, since the first sequence number
-// of an SA is 1 (section 2.2).
+// end, which only grows; 3. without extended sequence numbers none whose low 32 bits, the sequence number,
+// would start over: after 2^32-1 the SA is finished (RFC 4303 section 3.3.3), and none whose low 32 bits are
+// 0, since the first sequence number of an SA is 1 (section 2.2); 4. with them none that is 0, and none past
+// the end of all leases, 2^64-2.
 #pragma once
 
 #include "lib/records.h"
@@ -35,11 +36,11 @@ class SequenceCounter {
         return lease.count != 0 && lease.first <= UINT64_MAX - lease.count;
     }
 
-    /// `lease` is valid().
-    explicit SequenceCounter(const lib::Lease& lease)
-        : next_(first_of_block(lease.first)),
+    /// `lease` is valid(). `extended`: sequence numbers are 64 bits wide (RFC 4303 section 2.2.1).
+    explicit SequenceCounter(const lib::Lease& lease, bool extended = false)
+        : next_(extended ? std::max<std::uint64_t>(lease.first, 1) : first_of_block(lease.first)),
           lease_end_(lease.first + lease.count),
-          last_(next_.load(std::memory_order_relaxed) | UINT32_MAX) {}
+          last_(extended ? UINT64_MAX - 1 : next_.load(std::memory_order_relaxed) | UINT32_MAX) {}
 
     /// Up to `wanted` consecutive values for the calling thread alone, by one atomic exchange (retried only
     /// when another thread took values in between).
@@ -82,8 +83,8 @@ class SequenceCounter {
     // Written by every worker at every burst; the line is theirs alone.
     alignas(64) std::atomic<std::uint64_t> next_;
     alignas(64) std::atomic<std::uint64_t> lease_end_;  ///< written by the manager
-    std::uint64_t last_;  ///< the value with sequence number 2^32-1; a valid lease ends at 2^64-1 at most, so
-                          ///< last_ + 1 cannot overflow where it is used
+    std::uint64_t last_;  ///< the value with the last sequence number; a valid lease ends at 2^64-1 at most,
+                          ///< so last_ + 1 cannot overflow where it is used
 };
 
 }  // namespace flowtap::crypto

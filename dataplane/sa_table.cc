@@ -43,9 +43,15 @@ lib::Refusal SaTable::create(const lib::SaInstall& record, Entry& entry) const {
                                                    .local = tunnel.local,
                                                    .remote = tunnel.remote,
                                                    .lease = record.lease,
-                                                   .dscp = {}});
+                                                   .dscp = {},
+                                                   .extended_sequence = record.extended_sequence != 0,
+                                                   .udp_encapsulation = record.udp_encapsulation != 0,
+                                                   .padded_length = record.padded_length});
     if (!sa) {
         return refusal_of(sa.error().cause);
+    }
+    if ((*sa)->largest_inner(mtu_) == 0) {
+        return lib::Refusal::bad_key;  // padded beyond what the port can send
     }
     entry = {.sa = std::move(*sa),
              .id = record.header.id,

@@ -302,7 +302,7 @@ Refusal CommandReader::install_sa(const CommandRecord& record) {
     auto install = read_as<SaInstall>(record);
     Refusal refusal = check_sa(install.header);
     if (refusal == Refusal::none) {
-        if (install.tunnel >= tunnel_count_ || install.spi < first_spi) {
+        if (install.tunnel >= tunnel_count_ || !valid_sa(install)) {
             refusal = Refusal::malformed_record;
         } else if (!valid_key(install)) {
             refusal = Refusal::bad_key;

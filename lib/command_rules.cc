@@ -73,12 +73,17 @@ bool valid_interface(const InterfaceRecord& interface) {
     return interface.port < max_ports && (interface.vlan <= 4094 || interface.vlan == any_vlan);
 }
 
+bool valid_sa(const SaInstall& install) {
+    return install.spi >= first_spi && install.extended_sequence <= 1 && install.udp_encapsulation <= 1 &&
+           is_zero(install.reserved);
+}
+
 bool valid_key(const SaInstall& install) {
     const SuiteInfo* suite = find_suite(install.suite);
     if (suite == nullptr) {
         return false;
     }
-    const std::size_t size = suite->key_size + suite->salt_size;
+    const std::size_t size = suite->key_material_size();
     return install.key_size == size && is_zero(std::span(install.key).subspan(size));
 }
 

@@ -37,6 +37,9 @@ bool valid_action(TapAction action, bool layer2);
 /// A VLAN id of InterfaceTerm, on a port below max_ports.
 bool valid_interface(const InterfaceRecord& interface);
 
+/// An SPI that is not reserved, and flags that are flags.
+bool valid_sa(const SaInstall& install);
+
 /// A known suite, and a key of exactly its size with nothing after it.
 bool valid_key(const SaInstall& install);
 

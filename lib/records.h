@@ -169,7 +169,21 @@ struct TapDestination {
     std::array<std::uint8_t, 8> shim_bytes{};  ///< as they leave; all zero for `raw`
 };
 
-enum class Suite : std::uint8_t { aes_256_gcm_16 };
+/// ESP suites; lib/suite.h has their names and sizes, in this order.
+enum class Suite : std::uint8_t {
+    aes_256_gcm_16,
+    aes_128_gcm_16,
+    chacha20_poly1305,
+    aes_128_cbc_hmac_sha1_96,
+    aes_256_cbc_hmac_sha1_96,
+    aes_128_cbc_hmac_sha_256_128,
+    aes_256_cbc_hmac_sha_256_128,
+    aes_128_cbc_hmac_sha_384_192,
+    aes_256_cbc_hmac_sha_384_192,
+    aes_128_cbc_hmac_sha_512_256,
+    aes_256_cbc_hmac_sha_512_256,
+    triple_des_cbc_hmac_sha1_96,
+};
 
 /// A block of an SA's 64-bit counter, recorded durably by control before it is granted: [first, first +
 /// count).
@@ -185,8 +199,12 @@ struct SaInstall {
     std::uint32_t spi = 0;
     std::uint16_t tunnel = 0;  ///< index in the configuration's [[tunnel]] list
     Suite suite = Suite::aes_256_gcm_16;
-    std::uint8_t key_size = 0;  ///< bytes of key in use, salt included (RFC 4106 section 8.1)
-    std::array<std::uint8_t, key_capacity> key{};
+    std::uint8_t key_size = 0;           ///< bytes of `key` in use: SuiteInfo::key_material_size()
+    std::uint8_t extended_sequence = 0;  ///< 1: 64-bit sequence numbers (RFC 4303 section 2.2.1)
+    std::uint8_t udp_encapsulation = 0;  ///< 1: in UDP on port 4500 (RFC 3948)
+    std::uint16_t padded_length = 0;  ///< TFC: shorter inner packets are filled to it (RFC 4303 section 2.7)
+    std::array<std::uint8_t, 4> reserved{};
+    std::array<std::uint8_t, key_capacity> key{};  ///< cipher key, then salt or authentication key
 };
 
 /// Extends the lease; first must be where the SA's lease ends.

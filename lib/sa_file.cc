@@ -1,10 +1,14 @@
 #include "lib/sa_file.h"
 
+#include "lib/des_keys.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,7 +17,16 @@ namespace flowtap::lib {
 namespace {
 
 constexpr char mask = 'x';
-constexpr std::string_view key_form = "key = \"HEX DIGITS\" on a line of its own";
+constexpr std::array<std::string_view, 2> key_names{"key", "authentication-key"};
+constexpr std::array<std::string_view, 7> known_names{
+    "spi",          "suite", "key", "authentication-key", "extended-sequence-numbers", "udp-encapsulation",
+    "padded-length"};
+constexpr std::int64_t shortest_padded = 64;
+constexpr std::int64_t longest_padded = 9198;  // the longest packet that a delivery port sends
+
+std::string key_form(std::string_view name) {
+    return fmt::format("{} = \"HEX DIGITS\" on a line of its own", name);
+}
 
 bool is_blank(char c) {
     return c == ' ' || c == '\t';
@@ -35,8 +48,8 @@ std::string_view line_of(std::string_view text, std::size_t number) {
     return text.substr(0, text.find('\n'));
 }
 
-/// Where the value of a line `key = VALUE` starts; npos when it is no such line.
-std::size_t key_value_offset(std::string_view line) {
+/// Where the value of a line `NAME = VALUE` starts; npos when it is no such line.
+std::size_t value_offset(std::string_view line, std::string_view name) {
     std::size_t at = 0;
     const auto skip_blanks = [&] {
         while (at < line.size() && is_blank(line[at])) {
@@ -44,7 +57,7 @@ std::size_t key_value_offset(std::string_view line) {
         }
     };
     skip_blanks();
-    for (const std::string_view token : {std::string_view("key"), std::string_view("=")}) {
+    for (const std::string_view token : {name, std::string_view("=")}) {
         if (!line.substr(at).starts_with(token)) {
             return std::string_view::npos;
         }
@@ -54,19 +67,39 @@ std::size_t key_value_offset(std::string_view line) {
     return at;
 }
 
+/// A line that holds a key.
+struct KeyLine {
+    std::string_view name;  ///< empty: it holds none
+    std::size_t value = 0;  ///< where its value starts
+};
+
+KeyLine key_line(std::string_view line) {
+    for (const std::string_view name : key_names) {
+        if (const std::size_t value = value_offset(line, name); value != std::string_view::npos) {
+            return {name, value};
+        }
+    }
+    return {};
+}
+
+/// A key whose value has no quotes.
+struct Unquoted {
+    std::string_view name;
+    toml::source_position at;
+};
+
 /// Overwrites the value of every line `key = VALUE`, so that nothing of a key is left in the text. Layout,
-/// and with it every line and column, stays. False: a value has no quotes, and what is left may not be TOML;
-/// `at` says where.
-bool mask_keys(std::span<char> text, toml::source_position& at) {
-    bool quoted = true;
+/// and with it every line and column, stays. The first value without quotes, since what is left of it may not
+/// be TOML.
+std::optional<Unquoted> mask_keys(std::span<char> text) {
+    std::optional<Unquoted> unquoted;
     toml::source_index line_number = 1;
     for (std::size_t start = 0; start < text.size(); ++line_number) {
         const std::string_view rest(text.data() + start, text.size() - start);
         const std::string_view line = rest.substr(0, rest.find('\n'));
-        if (const std::size_t value = key_value_offset(line); value != std::string_view::npos) {
-            if (quoted && !line.substr(value).starts_with('"') && !line.substr(value).starts_with('\'')) {
-                quoted = false;
-                at = {line_number, static_cast<toml::source_index>(value + 1)};
+        if (const auto [name, value] = key_line(line); !name.empty()) {
+            if (!unquoted && !line.substr(value).starts_with('"') && !line.substr(value).starts_with('\'')) {
+                unquoted = {name, {line_number, static_cast<toml::source_index>(value + 1)}};
             }
             for (std::size_t i = start + value; i < start + line.size(); ++i) {
                 const char c = text[i];
@@ -77,7 +110,7 @@ bool mask_keys(std::span<char> text, toml::source_position& at) {
         }
         start += line.size() + 1;
     }
-    return quoted;
+    return unquoted;
 }
 
 /// Where the first byte stands that is not ASCII. toml++ 3.3 computes with undefined behaviour on some
@@ -110,8 +143,15 @@ class Reader {
 
     void read_spi(const toml::table& table);
     void read_suite(const toml::table& table);
-    void read_key(const toml::table& table);
-    std::string_view key_digits(const toml::node& node, const toml::value<std::string>& masked);
+    void read_keys(const toml::table& table);
+    /// The bytes of one key; empty when there is an error, which was reported.
+    SecretBytes read_key(const toml::table& table, std::string_view name, std::size_t size,
+                         const std::string& right);
+    std::string_view key_digits(std::string_view name, const toml::node& node,
+                                const toml::value<std::string>& masked);
+    void check_cipher_key(const toml::node& node, std::span<const std::uint8_t> key);
+    bool read_flag(const toml::table& table, std::string_view name);
+    void read_padded_length(const toml::table& table);
 
     std::string_view text_;
     std::string_view name_;
@@ -159,55 +199,136 @@ void Reader::read_suite(const toml::table& table) {
 
 /// The key's text in the original, which the parser saw masked; complains and returns nothing when it is
 /// written in a way that the mask does not understand.
-std::string_view Reader::key_digits(const toml::node& node, const toml::value<std::string>& masked) {
+std::string_view Reader::key_digits(std::string_view name, const toml::node& node,
+                                    const toml::value<std::string>& masked) {
     const toml::source_position at = node.source().begin;
     const std::string_view line = line_of(text_, at.line);
-    const std::size_t value = key_value_offset(line);
+    const std::size_t value = value_offset(line, name);
     const std::string& seen = masked.get();
     const bool is_masked =
         std::ranges::all_of(seen, [](char c) { return c == mask || c == '#' || is_blank(c); });
     // The prefix of such a line is ASCII, so that the parser's column is a byte offset.
     if (value == std::string_view::npos || at.column != value + 1 || !is_masked ||
         line.size() < value + seen.size() + 2 || line[value + seen.size() + 1] != line[value]) {
-        complain(at, fmt::format("the key has to be written as {}", key_form));
+        complain(at, fmt::format("the key has to be written as {}", key_form(name)));
         return {};
     }
     return line.substr(value + 1, seen.size());
 }
 
-void Reader::read_key(const toml::table& table) {
-    const std::string right =
-        suite_ == nullptr
-            ? fmt::format("it has to be {}", key_form)
-            : fmt::format("{} needs {} hexadecimal digits: {} bytes of key, then {} bytes of salt",
-                          suite_->name, 2 * (suite_->key_size + suite_->salt_size), suite_->key_size,
-                          suite_->salt_size);
-    const toml::node* const node = table.get("key");
+SecretBytes Reader::read_key(const toml::table& table, std::string_view name, std::size_t size,
+                             const std::string& right) {
+    const toml::node* const node = table.get(name);
     if (node == nullptr) {
-        complain(fmt::format("no key; {}", right));
-        return;
+        complain(fmt::format("no {}; {}", name, right));
+        return {};
     }
     const auto* const masked = node->as_string();
     if (masked == nullptr) {
         complain(node->source().begin, fmt::format("the key is not a string; {}", right));
-        return;
+        return {};
     }
     const std::size_t errors_before = errors_.size();
-    const std::string_view digits = key_digits(*node, *masked);
+    const std::string_view digits = key_digits(name, *node, *masked);
     if (errors_.size() != errors_before || suite_ == nullptr) {
-        return;
+        return {};
     }
     auto key = SecretBytes::from_hex(digits);
     if (!key) {
-        complain(node->source().begin, fmt::format("key: {}; {}", key.error(), right));
-    } else if (key->size() != suite_->key_size + suite_->salt_size) {
+        complain(node->source().begin, fmt::format("{}: {}; {}", name, key.error(), right));
+    } else if (key->size() != size) {
         complain(node->source().begin, fmt::format("the key has {} digits; {}", digits.size(), right));
-    } else if (std::ranges::all_of(key->bytes().first(suite_->key_size),
-                                   [first = key->bytes()[0]](std::uint8_t b) { return b == first; })) {
-        complain(node->source().begin, "the key repeats one byte; it has to be random (openssl rand -hex)");
     } else {
-        sa_.key = std::move(*key);
+        return std::move(*key);
     }
+    return {};
+}
+
+/// `key`: without salt.
+void Reader::check_cipher_key(const toml::node& node, std::span<const std::uint8_t> key) {
+    if (std::ranges::all_of(key, [first = key[0]](std::uint8_t b) { return b == first; })) {
+        complain(node.source().begin, "the key repeats one byte; it has to be random (openssl rand -hex)");
+    } else if (suite_->cipher == Cipher::triple_des_cbc) {
+        if (const auto weakness = triple_des_weakness(key.first<triple_des_key_size>()); !weakness.empty()) {
+            complain(node.source().begin, fmt::format("a weak 3DES key: {}; it has to be random", weakness));
+        }
+    }
+}
+
+void Reader::read_keys(const toml::table& table) {
+    if (suite_ == nullptr) {
+        const std::string right = fmt::format("it has to be {}", key_form("key"));
+        static_cast<void>(read_key(table, "key", 0, right));
+        return;
+    }
+    const std::size_t size = std::size_t{suite_->cipher_key_size} + suite_->salt_size;
+    const std::string salt =
+        suite_->salt_size == 0 ? "" : fmt::format(", then {} bytes of salt", suite_->salt_size);
+    const auto key = read_key(table, "key", size,
+                              fmt::format("{} needs {} hexadecimal digits: {} bytes of key{}", suite_->name,
+                                          2 * size, suite_->cipher_key_size, salt));
+    if (!key.empty()) {
+        check_cipher_key(*table.get("key"), key.bytes().first(suite_->cipher_key_size));
+    }
+    const std::string_view name = "authentication-key";
+    if (suite_->combined()) {
+        if (const toml::node* const node = table.get(name); node != nullptr) {
+            complain(
+                node->source().begin,
+                fmt::format("{} authenticates by its one key; {} has to be left out", suite_->name, name));
+        }
+    }
+    const auto authentication =
+        suite_->combined()
+            ? SecretBytes{}
+            : read_key(
+                  table, name, suite_->authentication_key_size,
+                  fmt::format("{} needs {} hexadecimal digits: {} bytes of authentication key", suite_->name,
+                              2 * suite_->authentication_key_size, suite_->authentication_key_size));
+    if (!errors_.empty()) {
+        return;
+    }
+    auto both = SecretBytes::allocate(suite_->key_material_size());
+    if (!both) {
+        complain(both.error());
+        return;
+    }
+    std::ranges::copy(key.bytes(), both->data());
+    std::ranges::copy(authentication.bytes(), both->data() + key.size());
+    if (!authentication.empty() && std::ranges::all_of(authentication.bytes(), [&](std::uint8_t byte) {
+            return byte == authentication.bytes()[0];
+        })) {
+        complain(table.get(name)->source().begin,
+                 "the key repeats one byte; it has to be random (openssl rand -hex)");
+        return;
+    }
+    sa_.key = std::move(*both);
+}
+
+bool Reader::read_flag(const toml::table& table, std::string_view name) {
+    const toml::node* const node = table.get(name);
+    if (node == nullptr) {
+        return false;
+    }
+    const auto value = node->value_exact<bool>();
+    if (!value) {
+        complain(node->source().begin, fmt::format("{} has to be true or false", name));
+    }
+    return value.value_or(false);
+}
+
+void Reader::read_padded_length(const toml::table& table) {
+    const toml::node* const node = table.get("padded-length");
+    if (node == nullptr) {
+        return;
+    }
+    const auto value = node->value_exact<std::int64_t>();
+    if (!value || *value < shortest_padded || *value > longest_padded) {
+        complain(node->source().begin, fmt::format("padded-length has to be an integer from {} to {}",
+                                                   shortest_padded, longest_padded));
+        return;
+    }
+    sa_.padded_length = static_cast<std::uint16_t>(*value);
 }
 
 std::expected<StaticSa, std::vector<ConfigError>> Reader::read() {
@@ -220,9 +341,8 @@ std::expected<StaticSa, std::vector<ConfigError>> Reader::read() {
         complain(copy.error());
         return std::unexpected(std::move(errors_));
     }
-    toml::source_position unquoted{};
-    if (!mask_keys({reinterpret_cast<char*>(copy->data()), copy->size()}, unquoted)) {
-        complain(unquoted, fmt::format("the key has to be written as {}", key_form));
+    if (const auto unquoted = mask_keys({reinterpret_cast<char*>(copy->data()), copy->size()})) {
+        complain(unquoted->at, fmt::format("the key has to be written as {}", key_form(unquoted->name)));
         return std::unexpected(std::move(errors_));
     }
     const toml::parse_result parsed = toml::parse(as_text(*copy));
@@ -231,14 +351,17 @@ std::expected<StaticSa, std::vector<ConfigError>> Reader::read() {
         return std::unexpected(std::move(errors_));
     }
     for (const auto& [name, node] : parsed.table()) {
-        if (name != "spi" && name != "suite" && name != "key") {
-            complain(name.source().begin,
-                     fmt::format("\"{}\" is unknown here; spi, suite and key are known", name.str()));
+        if (std::ranges::find(known_names, name.str()) == known_names.end()) {
+            complain(name.source().begin, fmt::format("\"{}\" is unknown here; {} are known", name.str(),
+                                                      fmt::join(known_names, ", ")));
         }
     }
     read_spi(parsed.table());
     read_suite(parsed.table());
-    read_key(parsed.table());
+    read_keys(parsed.table());
+    sa_.extended_sequence = read_flag(parsed.table(), "extended-sequence-numbers");
+    sa_.udp_encapsulation = read_flag(parsed.table(), "udp-encapsulation");
+    read_padded_length(parsed.table());
     if (!errors_.empty()) {
         return std::unexpected(std::move(errors_));
     }

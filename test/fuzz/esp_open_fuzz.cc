@@ -1,10 +1,10 @@
-// Opening ESP. The first byte chooses: 0, the rest is an ESP packet as it came from the wire; else the rest
-// is a plaintext with its trailer, which is sealed right, so that the checks behind the ICV get their share.
+// Opening ESP. The first byte chooses the suite, the next what follows: bit 0, a plaintext with its trailer,
+// which is sealed right (cut to what the suite can encrypt), so that the checks behind the ICV get their
+// share; else an ESP packet as it came from the wire. Bit 1: with extended sequence numbers.
 #include "crypto/engine.h"
 #include "crypto/inbound_sa.h"
 #include "crypto/opener.h"
-
-#include <openssl/evp.h>
+#include "test/support/esp_oracle.h"
 
 #include <algorithm>
 #include <array>
@@ -13,8 +13,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace flowtap::test {
@@ -22,8 +22,8 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-constexpr std::array<std::uint8_t, 36> key{1, 2, 3, 4, 5, 6, 7, 8, 9};
-constexpr std::array<std::uint8_t, 16> head{0, 0, 0x10, 0x01, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 7};
+constexpr std::uint32_t number = 0x1001;  // of the SA
+constexpr std::uint64_t sequence = 7;
 
 void require(bool holds, const char* what) {
     if (!holds) {
@@ -32,58 +32,64 @@ void require(bool holds, const char* what) {
     }
 }
 
-/// SPI 0x1001, sequence number and IV 7; sealed by OpenSSL.
-Bytes sealed(std::span<const std::uint8_t> plain) {
-    Bytes packet(head.begin(), head.end());
-    packet.resize(head.size() + plain.size() + 16);
-    std::array<std::uint8_t, 12> nonce{};
-    std::copy_n(key.begin() + 32, 4, nonce.begin());
-    std::copy_n(head.begin() + 8, 8, nonce.begin() + 4);
-    const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(EVP_CIPHER_CTX_new(),
-                                                                                  &EVP_CIPHER_CTX_free);
-    int length = 0;
-    std::uint8_t* const text = packet.data() + head.size();
-    const bool done =
-        EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key.data(), nonce.data()) == 1 &&
-        EVP_EncryptUpdate(context.get(), nullptr, &length, head.data(), 8) == 1 &&
-        EVP_EncryptUpdate(context.get(), text, &length, plain.data(), static_cast<int>(plain.size())) == 1 &&
-        EVP_EncryptFinal_ex(context.get(), text + plain.size(), &length) == 1 &&
-        EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_GET_TAG, 16, text + plain.size()) == 1;
-    require(done, "OpenSSL seals");
-    return packet;
-}
-
 crypto::Opener& opener() {
     static crypto::Opener only = crypto::Opener::create(crypto::Engine::create().value()).value();
     return only;
 }
 
-void check(Bytes packet, bool is_authentic) {
+EspOracle oracle(const lib::SuiteInfo& suite, bool extended) {
+    std::vector<std::uint8_t> key(suite.key_material_size());
+    std::ranges::generate(key, [n = std::uint8_t{0}]() mutable { return ++n; });
+    return {suite.suite, std::move(key), extended};
+}
+
+/// One of each kind, made when it is first wanted.
+crypto::InboundSa& association(const lib::SuiteInfo& suite, bool extended) {
+    static std::array<std::array<std::unique_ptr<crypto::InboundSa>, 2>, lib::suites.size()> made;
+    auto& place = made[static_cast<std::size_t>(suite.suite)][extended ? 1 : 0];
+    if (!place) {
+        const auto key = oracle(suite, extended).key;
+        place = crypto::InboundSa::create(opener().engine(), {.spi = lib::Spi{number},
+                                                              .suite = suite.suite,
+                                                              .key = key,
+                                                              .window = 64,
+                                                              .extended_sequence = extended})
+                    .value();
+    }
+    place->restart();  // every input sees a window that has seen nothing
+    return *place;
+}
+
+Bytes sealed(const lib::SuiteInfo& suite, bool extended, std::span<const std::uint8_t> plain) {
+    const Bytes iv(suite.iv_size, 7);
+    return oracle(suite, extended)
+        .seal(number, sequence, iv, plain.first(plain.size() / suite.alignment * suite.alignment));
+}
+
+void check(const lib::SuiteInfo& suite, bool extended, Bytes packet, bool is_authentic) {
     using crypto::OpenVerdict;
-    static const auto sa =
-        crypto::InboundSa::create(opener().engine(),
-                                  {.spi = lib::Spi{0x1001}, .key = key, .window = std::nullopt})
-            .value();
-    // Every input sees a window that has seen nothing.
-    sa->window().emplace(64);
+    crypto::InboundSa& sa = association(suite, extended);
     const Bytes before = packet;
-    const crypto::Opened result = opener().open(*sa, packet);
+    const crypto::Opened result = opener().open(sa, packet);
     require(result.verdict < OpenVerdict::count_, "the verdict is one of the names");
+    require(result.verdict != OpenVerdict::no_cipher, "the cipher works");
     require((result.verdict == OpenVerdict::opened) == !result.inner.empty(),
             "an opened packet has a content");
     if (is_authentic) {
         require(result.verdict != OpenVerdict::bad_icv && result.verdict != OpenVerdict::wrong_spi &&
-                    result.verdict != OpenVerdict::replayed,
+                    result.verdict != OpenVerdict::replayed && result.verdict != OpenVerdict::misaligned,
                 "a rightly sealed packet passes the ICV check");
     }
     if (!result.inner.empty()) {
-        require(
-            result.inner.data() == packet.data() + 16 && result.inner.size() + 16 + 2 + 16 <= packet.size(),
-            "the content lies between IV and trailer");
+        const std::size_t in_front = std::size_t{8} + suite.iv_size;
+        require(result.inner.data() == packet.data() + in_front &&
+                    in_front + result.inner.size() + 2 + suite.icv_size <= packet.size(),
+                "the content lies between IV and trailer");
         require(result.inner[0] >> 4 == (result.next_header == crypto::NextHeader::ipv4 ? 4 : 6),
                 "the content is of the version that the next header says");
+        require(oracle(suite, extended).open(before, result.sequence).has_value(), "OpenSSL opens it too");
         Bytes again = before;
-        require(opener().open(*sa, again).verdict == OpenVerdict::replayed, "a packet opens once");
+        require(opener().open(sa, again).verdict == OpenVerdict::replayed, "a packet opens once");
     }
 }
 
@@ -91,14 +97,18 @@ void check(Bytes packet, bool is_authentic) {
 }  // namespace flowtap::test
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    if (size == 0) {
+    namespace lib = flowtap::lib;
+    namespace test = flowtap::test;
+    if (size < 2) {
         return 0;
     }
-    const std::span<const std::uint8_t> rest(data + 1, size - 1);
-    if (data[0] == 0) {
-        flowtap::test::check({rest.begin(), rest.end()}, false);
+    const lib::SuiteInfo& suite = lib::suites[data[0] % lib::suites.size()];
+    const bool extended = (data[1] & 2) != 0;
+    const std::span<const std::uint8_t> rest(data + 2, size - 2);
+    if ((data[1] & 1) == 0) {
+        test::check(suite, extended, {rest.begin(), rest.end()}, false);
     } else {
-        flowtap::test::check(flowtap::test::sealed(rest), true);
+        test::check(suite, extended, test::sealed(suite, extended, rest), true);
     }
     return 0;
 }

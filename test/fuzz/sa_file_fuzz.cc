@@ -45,13 +45,25 @@ void check(std::string_view text) {
     const lib::SuiteInfo* const suite = lib::find_suite(sa->suite);
     require(suite != nullptr, "the suite is known");
     require(std::to_underlying(sa->spi) >= lib::first_spi, "the SPI is not a reserved one");
-    require(sa->key.size() == suite->key_size + suite->salt_size, "the key is of the suite's size");
+    require(sa->key.size() == suite->key_material_size(), "the keys are of the suite's size");
 
     const std::string digits = as_hex(sa->key);
-    const auto again = lib::parse_sa_file(fmt::format("spi = {}\nsuite = \"{}\"\nkey = \"{}\"\n",
-                                                      std::to_underlying(sa->spi), suite->name, digits),
-                                          "file");
-    require(again.has_value() && again->spi == sa->spi && as_hex(again->key) == digits,
+    const std::size_t first = 2 * (std::size_t{suite->cipher_key_size} + suite->salt_size);
+    std::string plainly = fmt::format("spi = {}\nsuite = \"{}\"\nkey = \"{}\"\n", std::to_underlying(sa->spi),
+                                      suite->name, digits.substr(0, first));
+    if (first < digits.size()) {
+        plainly += fmt::format("authentication-key = '{}'\n", digits.substr(first));
+    }
+    plainly += fmt::format("extended-sequence-numbers = {}\nudp-encapsulation = {}\n", sa->extended_sequence,
+                           sa->udp_encapsulation);
+    if (sa->padded_length != 0) {
+        plainly += fmt::format("padded-length = {}\n", sa->padded_length);
+    }
+    const auto again = lib::parse_sa_file(plainly, "file");
+    require(again.has_value() && again->spi == sa->spi && again->suite == sa->suite &&
+                as_hex(again->key) == digits && again->extended_sequence == sa->extended_sequence &&
+                again->udp_encapsulation == sa->udp_encapsulation &&
+                again->padded_length == sa->padded_length,
             "written plainly, it is the same SA");
 }
 

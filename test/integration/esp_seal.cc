@@ -104,6 +104,10 @@ int run(const Arguments& arguments) {
     }
     crypto::OutboundParameters parameters;
     parameters.spi = file->spi;
+    parameters.suite = file->suite;
+    parameters.extended_sequence = file->extended_sequence;
+    parameters.udp_encapsulation = file->udp_encapsulation;
+    parameters.padded_length = file->padded_length;
     parameters.key = file->key.bytes();
     parameters.local = *local;
     parameters.remote = *remote;

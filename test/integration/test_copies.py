@@ -3,6 +3,7 @@
 import ipaddress
 import random
 
+import esp
 import pytest
 from daemons import until
 from dataplane import (KEY, LOCAL, NEXT_HOP, REMOTE, SPI, TAPS_FIRST, Box, Driver, destination, huge_pages_free,
@@ -238,6 +239,71 @@ def test_the_interface_of_a_frame_is_the_wires_tag_not_the_pseudowires(tmp_path)
         driver.tap(1, 2, [destination(SEALED, 5002)], source=["10.0.0.7"], interfaces=[[0, 6]])
     copies, _ = run(tmp_path, frames, steps, 1)
     assert [inner[UDP].dport for inner, _ in open_copies(copies)] == [5001]
+
+
+def key_of(suite):
+    return (suite.key + suite.auth_key).hex()
+
+
+@pytest.mark.parametrize("suite", esp.SUITES.values(), ids=lambda suite: suite.name)
+def test_copies_leave_in_every_suite_with_one_counter_over_all_bursts(tmp_path, suite):
+    """Extended sequence numbers in every second suite, across 2^32; fragments, UDP and IPv6 copies among them."""
+    extended = list(esp.SUITES).index(suite.name) % 2 == 0
+    noise = random.Random(suite.name)
+    packets = [IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=i + 1) / Raw(noise.randbytes(i * 37))
+               for i in range(80)]
+    target = destination(SEALED)
+    first = (1 << 32) - 30 if extended else 1
+
+    def steps(driver):
+        driver.sa(suite=suite.name, key=key_of(suite), first=first, count=1000, extended=extended)
+        driver.tap(0, 1, [target], source=["10.0.0.7"])
+    frames, counters = run(tmp_path, [ether(packet) for packet in packets], steps, len(packets), delivery_mtu=1500,
+                           dataplane="mtu = 9216")
+    assert counters["total"]["copies-sent"] == len(packets)
+    assert all(len(frame) - 14 <= 1500 for frame in frames) and len(frames) > len(packets)
+    oracle = esp.Scapy(LOCAL, REMOTE, suite, extended)
+    inner = []
+    for sequence, frame in enumerate(frames, first):
+        outside = Ether(frame)[IP]
+        assert outside[ESP].seq == sequence & 0xffff_ffff
+        inner.append(IP(oracle.open(bytes(outside), sequence)))
+    assert [bytes(packet)[28:] for packet in defragment(inner)] == list(map(bytes, packets))
+    assert counters["sa"]["0"]["sealed-packets"] == len(frames)
+
+
+def test_without_extended_sequence_numbers_an_association_ends_and_does_not_wrap(tmp_path):
+    suite = esp.SUITES["aes-256-cbc-hmac-sha-256-128"]
+    packets = [ether(IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(9))) for _ in range(100)]
+    with Box(tmp_path, packets, wait=60) as box, Driver(box) as driver:
+        driver.do("resync")
+        driver.sa(suite=suite.name, key=key_of(suite), first=(1 << 32) - 40, count=1 << 20)
+        driver.tap(0, 1, [destination(SEALED)])
+        driver.commit()
+        until(lambda: driver.counters()["total"].get("matches") == 100, "all copies owed")
+        counters = driver.counters([0])
+        assert counters["total"]["copies-sent"] == 40
+        assert counters["total"]["copy-sequence-end"] == 60
+        check_ledger(counters)
+    assert [Ether(frame)[ESP].seq for frame in box.out("d")] == list(range((1 << 32) - 40, 1 << 32))
+
+
+def test_copies_in_udp_and_of_one_length(tmp_path):
+    """NAT traversal and padding together: every packet that leaves looks like the others."""
+    suite = esp.SUITES["chacha20-poly1305"]
+    packets = [IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=i + 1) / Raw(bytes([i]) * (i * 30)) for i in range(50)]
+
+    def steps(driver):
+        driver.sa(suite=suite.name, key=key_of(suite), udp=True, padded=700)
+        driver.tap(0, 1, [destination(SEALED)], source=["10.0.0.7"])
+    frames, _ = run(tmp_path, [ether(packet) for packet in packets], steps, len(packets), dataplane="mtu = 9216")
+    outside = [Ether(frame)[IP] for frame in frames]
+    assert {len(bytes(packet)) for packet in outside} == {20 + 8 + suite.sealed_size(700)}
+    assert {(packet[UDP].sport, packet[UDP].dport, packet[UDP].chksum) for packet in outside} == {(4500, 4500, 0)}
+    oracle = esp.Scapy(LOCAL, REMOTE, suite)
+    inner = [IP(oracle.open(bytes(packet))) for packet in outside]
+    whole = [bytes(IP(bytes(packet)[:packet.len])) for packet in inner]
+    assert [packet[28:] for packet in map(bytes, defragment([IP(raw) for raw in whole]))] == list(map(bytes, packets))
 
 
 @pytest.mark.dtcp("7.cdest-ttl")

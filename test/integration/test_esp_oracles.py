@@ -30,9 +30,9 @@ def inner_packets(count, largest, seed):
     return packets
 
 
-def seal(folder, packets, outer, *options):
+def seal(folder, packets, outer, *options, **association):
     local, remote = ENDS[outer]
-    sa = esp.write_sa_file(folder / "sa.toml")
+    sa = esp.write_sa_file(folder / "sa.toml", **association)
     inner = esp.write_packets(folder / "inner.pcap", packets)
     subprocess.run([BUILD / "test" / "integration" / "esp-seal", "--sa", sa, "--local", local, "--remote", remote,
                     "--read", inner, "--write", folder / "outer.pcap", *options], check=True)
@@ -86,6 +86,86 @@ def test_tshark_opens_what_we_seal(tmp_path, outer):
             assert fields["ip.checksum.status"] in ("1", "Good"), "outer header checksum"
 
 
+OTHER_SUITES = [suite for suite in esp.SUITES.values() if suite is not esp.GCM]
+
+
+def names(suite):
+    return suite.name
+
+
+@pytest.mark.parametrize("suite", OTHER_SUITES, ids=names)
+def test_scapy_opens_what_we_seal_with_every_suite(tmp_path, suite):
+    packets = inner_packets(300, 9000, 6)
+    for outer, ends in ENDS.items():
+        sealed = esp.read_packets(seal(tmp_path, packets, outer, suite=suite))
+        assert len(sealed) == len(packets)
+        oracle = esp.Scapy(*ends, suite)
+        ivs = set()
+        for number, (packet, outside) in enumerate(zip(packets, sealed, strict=True), 1):
+            header = esp.ip(outside)
+            assert header[ESP].seq == number
+            ivs.add(header[ESP].data[:suite.iv_size])
+            if suite.auth == "NULL":
+                assert header[ESP].data[:8] == number.to_bytes(8, "big"), "the IV is the counter"
+            assert len(bytes(header[ESP])) == suite.sealed_size(len(packet))
+            assert oracle.open(outside) == packet, f"packet {number}"
+        assert len(ivs) == len(packets)
+
+
+@pytest.mark.parametrize("suite", esp.SUITES.values(), ids=names)
+@pytest.mark.parametrize("first", [1, (7 << 32) - 100], ids=["from-1", "across-2^32"])
+def test_extended_sequence_numbers_both_ways(tmp_path, suite, first):
+    packets = inner_packets(200, 1500, 7)
+    ends = ENDS["ipv6"]
+    oracle = esp.Scapy(*ends, suite, extended=True)
+    sealed = esp.read_packets(seal(tmp_path, packets, "ipv6", "--first", str(first), suite=suite, extended=True))
+    for sequence, (packet, outside) in enumerate(zip(packets, sealed, strict=True), first):
+        assert esp.ip(outside)[ESP].seq == sequence & 0xFFFF_FFFF
+        assert oracle.open(outside, sequence) == packet
+
+    inside = originals(40, 8)
+    numbers = [first + i for i in range(41) if (first + i) & 0xFFFF_FFFF][:40]
+    sealed = [oracle.seal(esp.copy(packet), number) for packet, number in zip(inside, numbers, strict=True)]
+    code, report, errors = receive(tmp_path, esp.write_packets(tmp_path / "outer.pcap", sealed), "--replay-window", "64",
+                                   "--highest-sequence", str(first - 1))
+    assert (code, errors) == (0, "")
+    assert esp.read_packets(tmp_path / "originals.pcap") == inside
+    assert report["sequence"]["missing"] == 0
+    # A receiver that does not know where the sender stands opens nothing of it.
+    if first > 1:
+        code, report, _ = receive(tmp_path, tmp_path / "outer.pcap")
+        assert code == 1 and report["copies"] == 0 and report["refused_by"] == {"open-bad-icv": 40}
+
+
+@pytest.mark.parametrize("suite", [suite for suite in OTHER_SUITES if suite.crypt in esp.TSHARK_CIPHERS], ids=names)
+def test_tshark_opens_what_we_seal_with_every_suite_that_it_has(tmp_path, suite):
+    packets = inner_packets(60, 1400, 9)
+    for packet, fields in zip(packets, esp.tshark_opened(seal(tmp_path, packets, "ipv4", suite=suite), suite), strict=True):
+        assert fields["esp.icv_good"] in ("1", "True")
+        assert fields["esp.contained_data"] == packet.hex()
+        assert fields["esp.pad"] == suite.padding(len(packet)).hex()
+
+
+@pytest.mark.parametrize("suite", [esp.GCM, esp.SUITES["aes-128-cbc-hmac-sha1-96"]], ids=names)
+@pytest.mark.parametrize("outer", ENDS)
+def test_in_udp_and_padded_to_one_length(tmp_path, suite, outer):
+    packets = inner_packets(150, 1100, 10)
+    sealed = esp.read_packets(seal(tmp_path, packets, outer, suite=suite, udp=True, padded=1200))
+    assert len({len(outside) for outside in sealed}) == 1
+    oracle = esp.Scapy(*ENDS[outer], suite)
+    for packet, outside in zip(packets, sealed, strict=True):
+        header = esp.ip(outside)
+        assert (header[UDP].sport, header[UDP].dport) == (4500, 4500)
+        if outer == "ipv4":
+            assert header[UDP].chksum == 0
+        else:
+            rebuilt = IPv6(outside)
+            del rebuilt[UDP].chksum
+            assert bytes(rebuilt) == outside, "the UDP checksum is what scapy computes"
+        inner = oracle.open(outside)
+        assert inner[:len(packet)] == packet and inner[len(packet):].strip(b"\0") == b""
+
+
 def test_the_last_sequence_number(tmp_path):
     """Sequence number 2^32-1 is used; in a later block of the counter too, where the IV has a high half."""
     packets = inner_packets(3, 100, 3)
@@ -120,6 +200,21 @@ def receive(folder, outer, *options):
     done = subprocess.run([PROGRAMS["flowtap-receive"], "--sa", folder / "sa.toml", "--read", outer, "--write",
                            folder / "originals.pcap", "--json", *options], capture_output=True, text=True, check=False)
     return done.returncode, json.loads(done.stdout), done.stderr
+
+
+@pytest.mark.parametrize("suite", OTHER_SUITES, ids=names)
+def test_receive_opens_what_scapy_seals_with_every_suite(tmp_path, suite):
+    esp.write_sa_file(tmp_path / "sa.toml", suite=suite)
+    packets = originals(100, 11)
+    # In UDP too, as a sender behind a NAT does; a keepalive and IKE on the same port are something else.
+    oracles = [esp.Scapy(*ENDS["ipv4"], suite), esp.Scapy(*ENDS["ipv6"], suite), esp.Scapy(*ENDS["ipv4"], suite, udp=True)]
+    sealed = [oracles[i % 3].seal(esp.copy(packet), i + 1) for i, packet in enumerate(packets)]
+    other = [bytes(IP(dst="1.1.1.1") / UDP(sport=4500, dport=4500) / Raw(data)) for data in (b"\xff", bytes(4) + b"IKE")]
+    code, report, errors = receive(tmp_path, esp.write_packets(tmp_path / "outer.pcap", sealed + other))
+    assert (code, errors) == (0, "")
+    assert esp.read_packets(tmp_path / "originals.pcap") == packets
+    assert report["sequence"] == {"seen": [{"first": 1, "last": 100}], "missing": 0, "duplicates": 0, "gaps": []}
+    assert report["frames_other"] == 2
 
 
 @pytest.mark.parametrize("outer", ENDS)

@@ -200,7 +200,8 @@ class Driver:
         return self.do("update", slot=slot, id=tap_id, **service)
 
     def sa(self, slot=0, key_id=1, first=1, count=1 << 32, spi=SPI, **more):
-        return self.do("sa", slot=slot, id=key_id, first=first, count=count, spi=spi, key=KEY.hex(), **more)
+        return self.do("sa", **({"slot": slot, "id": key_id, "first": first, "count": count, "spi": spi, "key": KEY.hex()}
+                                | more))
 
     def events(self, kind):
         """Waits for an event of the kind; returns its slot."""

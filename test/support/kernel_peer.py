@@ -24,8 +24,8 @@ XFRM = {
 } | {
     f"aes-{bits}-cbc-{name}": f"enc 'cbc(aes)' {{cipher}} auth-trunc '{kernel}' {{authentication}} {length}"
     for bits in (128, 256)
-    for name, kernel, length in (("hmac-sha1-96", "hmac(sha1)", 96), ("hmac-sha2-256-128", "hmac(sha256)", 128),
-                                 ("hmac-sha2-384-192", "hmac(sha384)", 192), ("hmac-sha2-512-256", "hmac(sha512)", 256))
+    for name, kernel, length in (("hmac-sha1-96", "hmac(sha1)", 96), ("hmac-sha-256-128", "hmac(sha256)", 128),
+                                 ("hmac-sha-384-192", "hmac(sha384)", 192), ("hmac-sha-512-256", "hmac(sha512)", 256))
 }
 
 

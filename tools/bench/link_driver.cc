@@ -8,13 +8,15 @@
 //   {"do":"update","slot":0,"id":1,"packet_limit":9}    the whole service: what is not named is without limit
 //   {"do":"fill","count":1000,"slot":0}          host taps on 172.16.0.0/12 and 2001:db8::/32 by turns of ten
 //   {"do":"remove","slot":0,"id":1}
-//   {"do":"sa","slot":0,"id":1,"spi":4097,"tunnel":0,"key":"hex","first":1,"count":1000}
+//   {"do":"sa","slot":0,"id":1,"spi":4097,"tunnel":0,"suite":"aes-256-gcm-16","key":"hex","first":1,"count":1000,
+//    "extended":false,"udp":false,"padded":0}
 //   {"do":"lease","slot":0,"id":1,"first":1001,"count":1000}      {"do":"remove_sa","slot":0,"id":1}
 //   {"do":"commit"}                              -> {"kind":"committed","refusal":0,"slot":0,"us":12}
 //   {"do":"counters","taps":[0,1]}               -> every counter that is not zero, by name, settled
 //   {"do":"events"}                              -> {"events":[{"kind":"lease_low","slot":0,"id":0}]}
 #include "lib/secret.h"
 #include "lib/status.h"
+#include "lib/suite.h"
 #include "tools/bench/link_session.h"
 
 #include <fmt/format.h>
@@ -173,6 +175,14 @@ void add_sa(LinkSession& session, const json& command) {
     }
     std::ranges::copy(key->bytes(), install.key.begin());
     install.key_size = static_cast<std::uint8_t>(key->size());
+    const auto* const suite = lib::find_suite(command.value("suite", lib::suites.front().name));
+    if (suite == nullptr) {
+        throw std::runtime_error("no such suite");
+    }
+    install.suite = suite->suite;
+    install.extended_sequence = command.value("extended", false) ? 1 : 0;
+    install.udp_encapsulation = command.value("udp", false) ? 1 : 0;
+    install.padded_length = command.value("padded", std::uint16_t{0});
     install.spi = command.at("spi");
     install.tunnel = command.value("tunnel", std::uint16_t{0});
     install.lease = {command.at("first"), command.at("count")};

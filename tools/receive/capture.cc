@@ -18,7 +18,7 @@ constexpr int kernel_buffer = 64 * 1024 * 1024;
 /// What find_esp() can find anything in; frames with VLAN tags are here too, since the kernel takes the first
 /// tag off before it filters.
 constexpr const char* filter =
-    "ip proto 50 or ip6 proto 50 or ip6 proto 0 or ip6 proto 43 or ip6 proto 60 or "
+    "ip proto 50 or udp port 4500 or ip6 proto 50 or ip6 proto 0 or ip6 proto 43 or ip6 proto 60 or "
     "ip6 proto 44 or vlan";
 
 std::string text_of(pcap_t& handle) {

@@ -1,6 +1,7 @@
 #include "tools/receive/encapsulation.h"
 
 #include "crypto/big_endian.h"
+#include "crypto/esp.h"
 
 #include <algorithm>
 
@@ -58,22 +59,52 @@ std::expected<std::span<std::uint8_t>, Cause> behind_link(std::span<std::uint8_t
     return std::span<std::uint8_t>{};
 }
 
+/// Whether this is, or begins with, a UDP header of the port that ESP is sent to.
+bool is_esp_port(std::span<const std::uint8_t> udp) {
+    return udp.size() >= crypto::udp_header_size &&
+           load_big_endian<std::uint16_t>(udp.data() + 2) == crypto::udp_port;
+}
+
+/// `udp`: by the IP header's length.
+Found esp_in_udp(std::span<std::uint8_t> udp) {
+    if (!is_esp_port(udp)) {
+        return std::nullopt;
+    }
+    const std::size_t length = load_big_endian<std::uint16_t>(udp.data() + 4);
+    if (length < crypto::udp_header_size || length > udp.size()) {
+        return truncated;
+    }
+    const auto payload = udp.subspan(crypto::udp_header_size, length - crypto::udp_header_size);
+    constexpr std::size_t marker = 4;  // of zeros: IKE (section 2.2); a keepalive is one byte (section 2.3)
+    const bool esp = payload.size() > marker && load_big_endian<std::uint32_t>(payload.data()) != 0;
+    return esp ? Found(payload) : Found(std::nullopt);
+}
+
 Found esp_in_ipv4(std::span<std::uint8_t> packet) {
     if (packet.size() < 20) {
         return truncated;
     }
-    if (packet[9] != protocol_esp) {
+    if (packet[9] != protocol_esp && packet[9] != protocol_udp) {
         return std::nullopt;
     }
     const std::size_t header = std::size_t{4} * (packet[0] & 0x0fU);
     const std::size_t total = load_big_endian<std::uint16_t>(packet.data() + 2);
+    const std::uint16_t fragment = load_big_endian<std::uint16_t>(packet.data() + 6) & 0x3fff;
+    if (packet[9] == protocol_udp) {
+        // Only the first fragment shows the port, and a fragment that does not is none of ours.
+        if (header < 20 || packet.size() < header || (fragment & 0x1fff) != 0 ||
+            !is_esp_port(packet.subspan(header))) {
+            return std::nullopt;
+        }
+    }
     if (header < 20 || total < header || total > packet.size()) {
         return truncated;
     }
-    if ((load_big_endian<std::uint16_t>(packet.data() + 6) & 0x3fff) != 0) {
+    if (fragment != 0) {
         return std::unexpected(Cause::outer_fragment);
     }
-    return packet.subspan(header, total - header);
+    const auto payload = packet.subspan(header, total - header);
+    return packet[9] == protocol_udp ? esp_in_udp(payload) : Found(payload);
 }
 
 Found esp_in_ipv6(std::span<std::uint8_t> packet) {
@@ -90,6 +121,14 @@ Found esp_in_ipv6(std::span<std::uint8_t> packet) {
                     return truncated;
                 }
                 return packet.subspan(at, total - at);
+            case protocol_udp:
+                if (at > packet.size() || !is_esp_port(packet.subspan(at))) {
+                    return std::nullopt;
+                }
+                if (total > packet.size() || at > total) {
+                    return truncated;
+                }
+                return esp_in_udp(packet.subspan(at, total - at));
             case 0:   // hop-by-hop
             case 43:  // routing
             case 60:  // destination options

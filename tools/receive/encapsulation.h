@@ -50,8 +50,9 @@ enum class LinkType : int {
 bool supported(LinkType type);
 
 /// The ESP packet of a frame, from the SPI on, by the outer header's length; nullopt: the frame is something
-/// else. Looks behind link layer (VLAN tags too), IPv4 with options, and IPv6 with extension headers (8 at
-/// most).
+/// else. Finds it in UDP on port 4500 too (RFC 3948), where IKE and keepalives are something else, and UDP
+/// checksums do not count. Looks behind link layer (VLAN tags too), IPv4 with options, and IPv6 with
+/// extension headers (8 at most).
 std::expected<std::optional<std::span<std::uint8_t>>, Cause> find_esp(std::span<std::uint8_t> frame,
                                                                       LinkType type);
 

@@ -4,7 +4,7 @@
 
 namespace flowtap::tools::receive {
 
-std::uint64_t counter_of(std::uint32_t sequence, std::uint64_t iv) {
+std::uint64_t counter_of(std::uint64_t sequence, std::uint64_t iv) {
     return static_cast<std::uint32_t>(iv) == sequence ? iv : sequence;
 }
 

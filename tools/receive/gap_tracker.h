@@ -22,8 +22,8 @@ struct Range {
 };
 
 /// The counter value of a packet: its IV where that carries one (RFC 4106 section 3.1 leaves the IV to the
-/// sender), else its sequence number alone.
-std::uint64_t counter_of(std::uint32_t sequence, std::uint64_t iv);
+/// sender) and the sequence number is only the low half, else its sequence number.
+std::uint64_t counter_of(std::uint64_t sequence, std::uint64_t iv);
 
 /// Memory grows with the number of gaps, so only authenticated numbers may be added.
 class GapTracker {

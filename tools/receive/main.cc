@@ -75,11 +75,12 @@ std::expected<Receiver, Failure> make_receiver(const Options& options) {
         return std::unexpected(Failure{ExitCode::bad_input, engine.error()});
     }
     auto inbound = crypto::InboundSa::create(
-        *engine,
-        {.spi = sa->spi,
-         .suite = sa->suite,
-         .key = sa->key.bytes(),
-         .window = options.replay_window != 0 ? std::optional(options.replay_window) : std::nullopt});
+        *engine, {.spi = sa->spi,
+                  .suite = sa->suite,
+                  .key = sa->key.bytes(),
+                  .window = options.replay_window != 0 ? std::optional(options.replay_window) : std::nullopt,
+                  .extended_sequence = sa->extended_sequence,
+                  .highest = options.highest_sequence});
     if (!inbound) {
         const bool memory = inbound.error().cause == crypto::SaError::Cause::memory;
         return std::unexpected(

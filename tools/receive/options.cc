@@ -18,7 +18,7 @@ std::expected<Options, Leave> parse_options(int argc, char* argv[]) {
         "gaps in\n"
         "the sequence numbers.",
         "flowtap-receive");
-    app.add_option("--sa", options.sa, "file of the security association: spi, suite, key")
+    app.add_option("--sa", options.sa, "file of the security association: spi, suite, keys")
         ->required()
         ->type_name("FILE");
     auto* const interface = app.add_option("--interface", options.interface,
@@ -51,6 +51,11 @@ std::expected<Options, Leave> parse_options(int argc, char* argv[]) {
                 CLI::detail::lexical_cast(text, size) && (size == 0 || crypto::ReplayWindow::valid(size));
             return right ? std::string() : std::string("has to be 0, or from 64 to 4096");
         })
+        ->type_name("N");
+    app.add_option(
+           "--highest-sequence", options.highest_sequence,
+           "with extended sequence numbers: the highest one received so far, from which the high half of "
+           "the next ones is inferred; 0, the default, for a sender that starts at 1")
         ->type_name("N");
     app.add_flag("--json", options.json, "print the summary as one JSON object");
     app.footer(

@@ -20,6 +20,7 @@ struct Options {
     std::optional<std::uint64_t> count;  ///< stop after so many copies
     std::optional<double> idle;          ///< stop after so many seconds without an ESP packet
     std::size_t replay_window = 0;       ///< 0: none
+    std::uint64_t highest_sequence = 0;  ///< extended: the highest one that was received before
     bool json = false;
 };
 

@@ -73,6 +73,7 @@ struct Dataplane {
                 if (const auto* const install = std::get_if<lib::SaInstall>(&change)) {
                     auto& sa = after[install->header.slot];
                     named[install->header.slot] = true;
+                    extended[install->header.slot] = install->extended_sequence == 1;
                     const auto end = install->lease.first + install->lease.count;
                     if (sa.id == install->header.id && install->lease.first <= sa.end) {
                         sa.end = std::max(sa.end, end);
@@ -111,6 +112,7 @@ struct Dataplane {
     lib::StatusRegion region;
     lib::StatusView view;
     std::array<Sa, lib::max_sas> sas{};
+    std::array<bool, lib::max_sas> extended{};
 };
 
 /// Control with its medium and registry; the associations are what dies with the process.
@@ -122,7 +124,7 @@ struct Control {
         for (const auto& need : needs) {
             std::expected<lib::Lease, std::string> lease = std::unexpected{"rolled back"};
             if (store.check_witness(need.key, need.witness)) {
-                lease = store.grant(need.key);
+                lease = store.grant(need.key, need.space);
             }
             associations.granted(need.place, lease, epoch, registry);
         }
@@ -180,6 +182,56 @@ TEST_CASE("one key in two tunnels is refused, even with another SPI and salt") {
     CHECK(loaded.error().front().find("same key") != std::string::npos);
 }
 
+TEST_CASE("a legacy suite is warned of, by tunnel and file; the others are not") {
+    const Scratch scratch;
+    write_sa(scratch / "one", 0x1001, 'a');
+    std::ofstream{scratch / "two"} << "spi = 300\nsuite = \"3des-cbc-hmac-sha1-96\"\n"
+                                      "key = \"0123456789abcdef23456789abcdef01456789abcdef0123\"\n"
+                                      "authentication-key = \"000102030405060708090a0b0c0d0e0f10111213\"\n";
+    ::chmod((scratch / "two").c_str(), 0600);
+    const auto config = config_of(scratch);
+    const auto loaded = Associations::load(config);
+    REQUIRE(loaded.has_value());
+    const auto warnings = loaded->warnings(config);
+    REQUIRE(warnings.size() == 1);
+    CHECK_THAT(warnings[0], Catch::Contains("tunnel \"two\"") &&
+                                Catch::Contains((scratch / "two").string()) &&
+                                Catch::Contains("3des-cbc-hmac-sha1-96 is a legacy suite"));
+}
+
+TEST_CASE("a padded length that makes packets too long for the delivery port is refused at start") {
+    const Scratch scratch;
+    auto config = config_of(scratch);
+    config.tunnels.pop_back();
+    config.delivery.mtu = 1500;
+    for (const int length : {1446, 1447}) {  // 20 + 8 + 8 + 1448 + 16 = 1500
+        write_sa(scratch / "one", 0x1001, 'a');
+        std::ofstream{scratch / "one", std::ios::app} << "padded-length = " << length << "\n";
+        const auto loaded = Associations::load(config);
+        CHECK(loaded.has_value() == (length == 1446));
+        if (!loaded) {
+            CHECK_THAT(loaded.error().front(),
+                       Catch::Contains("padded-length 1447 makes packets of 1504 bytes"));
+        }
+    }
+}
+
+TEST_CASE("an SA with extended sequence numbers gets wider leases, and its record says so") {
+    const Scratch scratch;
+    write_sa(scratch / "one", 0x1001, 'a');
+    std::ofstream{scratch / "one", std::ios::app}
+        << "extended-sequence-numbers = true\nudp-encapsulation = true\n";
+    auto config = config_of(scratch);
+    config.tunnels.pop_back();
+    record_keys(scratch, config);
+    auto registry = Registry::create(max_taps).value();
+    Dataplane dataplane{1};
+    Control control{scratch, config};
+    control.link(dataplane, registry);
+    CHECK(dataplane.sas[0].end == control::extended_space.block);
+    CHECK(dataplane.extended[0]);
+}
+
 TEST_CASE("an SA without a counter record is not installed; the others are") {
     const Scratch scratch;
     write_sa(scratch / "one", 0x1001, 'a');
@@ -225,7 +277,7 @@ TEST_CASE_METHOD(TwoTunnels, "a lease that runs low is extended without a gap, o
     REQUIRE(control.associations.fill(batch, dataplane.view));
     REQUIRE(dataplane.apply(batch));
     control.associations.committed();
-    CHECK(dataplane.sas[0].end == 2 * control::lease_block);
+    CHECK(dataplane.sas[0].end == 2 * control::short_space.block);
     CHECK(dataplane.sas[0].next == 1);
 }
 
@@ -243,7 +295,7 @@ TEST_CASE_METHOD(
     REQUIRE(control.resync(dataplane, registry));
     CHECK_FALSE(control.associations.all()[0].trouble.empty());
     CHECK(control.associations.all()[1].kept);
-    CHECK(control.store.next(control.associations.all()[1].digest) == control::lease_block);
+    CHECK(control.store.next(control.associations.all()[1].digest) == control::short_space.block);
 }
 
 TEST_CASE_METHOD(
@@ -258,7 +310,7 @@ TEST_CASE_METHOD(
     const auto seal = [&] {
         for (auto& sa : dataplane->sas) {
             const auto count =
-                sa.id == 0 ? 0 : std::min(random() % (control::lease_block / 2), sa.end - sa.next);
+                sa.id == 0 ? 0 : std::min(random() % (control::short_space.block / 2), sa.end - sa.next);
             if (count != 0) {
                 REQUIRE(sa.next >= sealed[sa.tunnel]);
                 sa.next += count;

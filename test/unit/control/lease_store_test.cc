@@ -14,9 +14,10 @@ namespace flowtap::test {
 
 namespace {
 
+using control::extended_space;
 using control::KeyDigest;
-using control::lease_block;
 using control::LeaseStore;
+using control::short_space;
 
 KeyDigest key(std::uint8_t number) {
     const std::array<std::uint8_t, 32> bytes{number};
@@ -34,7 +35,7 @@ LeaseStore reopen(const Scratch& scratch) {
 TEST_CASE("a key without a record is granted nothing, and the message says what to do") {
     const Scratch scratch;
     auto store = reopen(scratch);
-    const auto lease = store.grant(key(1));
+    const auto lease = store.grant(key(1), short_space);
     REQUIRE_FALSE(lease.has_value());
     CHECK(lease.error().find("--new-keys") != std::string::npos);
 }
@@ -44,15 +45,15 @@ TEST_CASE("a new key starts at 1, and leases follow one another without a gap") 
     auto store = reopen(scratch);
     const std::vector<KeyDigest> keys{key(1), key(2), key(1)};
     CHECK(store.record_new(keys).value() == 2);
-    const auto first = store.grant(key(1));
+    const auto first = store.grant(key(1), short_space);
     REQUIRE(first.has_value());
     CHECK(first->first == 1);
-    CHECK(first->count == lease_block - 1);
-    const auto second = store.grant(key(1));
+    CHECK(first->count == short_space.block - 1);
+    const auto second = store.grant(key(1), short_space);
     REQUIRE(second.has_value());
-    CHECK(second->first == lease_block);
-    CHECK(second->count == lease_block);
-    CHECK(store.grant(key(2))->first == 1);
+    CHECK(second->first == short_space.block);
+    CHECK(second->count == short_space.block);
+    CHECK(store.grant(key(2), short_space)->first == 1);
 }
 
 TEST_CASE("recording a known key again does not take its counter back") {
@@ -60,10 +61,10 @@ TEST_CASE("recording a known key again does not take its counter back") {
     auto store = reopen(scratch);
     const std::vector<KeyDigest> keys{key(1)};
     REQUIRE(store.record_new(keys).has_value());
-    REQUIRE(store.grant(key(1)).has_value());
+    REQUIRE(store.grant(key(1), short_space).has_value());
     auto again = reopen(scratch);
     CHECK(again.record_new(keys).value() == 0);
-    CHECK(again.grant(key(1))->first == lease_block);
+    CHECK(again.grant(key(1), short_space)->first == short_space.block);
 }
 
 TEST_CASE("the sequence space ends at 2^32 and never wraps") {
@@ -73,13 +74,42 @@ TEST_CASE("the sequence space ends at 2^32 and never wraps") {
     REQUIRE(store.record_new(keys).has_value());
     std::uint64_t end = 0;
     for (int i = 0; i < 256; ++i) {
-        const auto lease = store.grant(key(1));
+        const auto lease = store.grant(key(1), short_space);
         REQUIRE(lease.has_value());
         end = lease->first + lease->count;
     }
-    CHECK(end == control::counter_end);
-    CHECK_FALSE(store.grant(key(1)).has_value());
-    CHECK_FALSE(reopen(scratch).grant(key(1)).has_value());
+    CHECK(end == short_space.end);
+    CHECK_FALSE(store.grant(key(1), short_space).has_value());
+    CHECK_FALSE(reopen(scratch).grant(key(1), short_space).has_value());
+}
+
+TEST_CASE(
+    "extended sequence numbers go on beyond 2^32, in wider leases, to the end of 64 bits and no further") {
+    const Scratch scratch;
+    auto store = reopen(scratch);
+    const std::vector<KeyDigest> keys{key(1)};
+    REQUIRE(store.record_new(keys).has_value());
+    std::uint64_t end = 1;
+    for (int i = 0; i < 40; ++i) {
+        const auto lease = store.grant(key(1), extended_space);
+        REQUIRE(lease.has_value());
+        CHECK(lease->first == end);
+        end = lease->first + lease->count;
+        CHECK(end % extended_space.block == 0);
+    }
+    CHECK(end > short_space.end);
+    // A key that went so far has no numbers left for an SA without them.
+    CHECK_FALSE(store.grant(key(1), short_space).has_value());
+    auto again = reopen(scratch);
+    CHECK_FALSE(again.grant(key(1), short_space).has_value());
+    CHECK(again.grant(key(1), extended_space)->first == end);
+    const control::SequenceSpace whole{std::uint64_t{1} << 63, UINT64_MAX};
+    REQUIRE(again.grant(key(1), whole).has_value());
+    const auto last = again.grant(key(1), whole);
+    REQUIRE(last.has_value());
+    CHECK(last->first + last->count == UINT64_MAX);
+    CHECK_FALSE(again.grant(key(1), whole).has_value());
+    CHECK_FALSE(reopen(scratch).grant(key(1), extended_space).has_value());
 }
 
 TEST_CASE("no counter value is granted twice, whenever the process is killed") {
@@ -101,7 +131,7 @@ TEST_CASE("no counter value is granted twice, whenever the process is killed") {
             auto store = LeaseStore::open(scratch.path());
             begun();
             while (store) {
-                const auto lease = store->grant(key(1));
+                const auto lease = store->grant(key(1), short_space);
                 if (!lease) {
                     return;
                 }
@@ -126,12 +156,13 @@ TEST_CASE("a crash between the two writes skips a block of every key") {
         auto store = reopen(scratch);
         const std::vector<KeyDigest> keys{key(1), key(2)};
         REQUIRE(store.record_new(keys).has_value());
-        REQUIRE(store.grant(key(1)).has_value());  // generation 2
+        REQUIRE(store.grant(key(1), short_space).has_value());  // generation 2
     }
     REQUIRE(control::write_durably(scratch / "leases.generation", "3\n").has_value());
     auto store = reopen(scratch);
-    CHECK(store.grant(key(1))->first == 2 * lease_block);
-    CHECK(store.grant(key(2))->first == lease_block);
+    // Of whichever kind the lost grant was: the wider block covers it.
+    CHECK(store.grant(key(1), short_space)->first == extended_space.block);
+    CHECK(store.grant(key(2), extended_space)->first == extended_space.block);
 }
 
 TEST_CASE("a record rolled back by one change grants nothing that was granted") {
@@ -140,11 +171,11 @@ TEST_CASE("a record rolled back by one change grants nothing that was granted") 
     const std::vector<KeyDigest> keys{key(1)};
     REQUIRE(store.record_new(keys).has_value());
     const auto old = control::read_small_file(scratch / "leases", 65'536);
-    const auto lease = store.grant(key(1));
+    const auto lease = store.grant(key(1), short_space);
     REQUIRE(lease.has_value());
     REQUIRE(control::write_durably(scratch / "leases", **old).has_value());
     auto after = reopen(scratch);
-    CHECK(after.grant(key(1))->first >= lease->first + lease->count);
+    CHECK(after.grant(key(1), short_space)->first >= lease->first + lease->count);
 }
 
 TEST_CASE("a record rolled back further, damaged or lost is refused") {
@@ -153,8 +184,8 @@ TEST_CASE("a record rolled back further, damaged or lost is refused") {
     const std::vector<KeyDigest> keys{key(1)};
     REQUIRE(store.record_new(keys).has_value());
     const auto old = control::read_small_file(scratch / "leases", 65'536);
-    REQUIRE(store.grant(key(1)).has_value());
-    REQUIRE(store.grant(key(1)).has_value());
+    REQUIRE(store.grant(key(1), short_space).has_value());
+    REQUIRE(store.grant(key(1), short_space).has_value());
 
     SECTION("rolled back") {
         REQUIRE(control::write_durably(scratch / "leases", **old).has_value());
@@ -179,7 +210,7 @@ TEST_CASE("a record rolled back further, damaged or lost is refused") {
     SECTION("both lost: no key is known") {
         std::filesystem::remove(scratch / "leases");
         std::filesystem::remove(scratch / "leases.generation");
-        CHECK_FALSE(reopen(scratch).grant(key(1)).has_value());
+        CHECK_FALSE(reopen(scratch).grant(key(1), short_space).has_value());
     }
 }
 
@@ -190,7 +221,7 @@ TEST_CASE("both files rolled back together: a witness that knows better has the 
     REQUIRE(store.record_new(keys).has_value());
     const auto leases = control::read_small_file(scratch / "leases", 65'536);
     const auto marker = control::read_small_file(scratch / "leases.generation", 65'536);
-    const auto lease = store.grant(key(1));
+    const auto lease = store.grant(key(1), short_space);
     REQUIRE(lease.has_value());
     CHECK(store.check_witness(key(1), lease->first + lease->count));
     REQUIRE(control::write_durably(scratch / "leases", **leases).has_value());
@@ -198,8 +229,8 @@ TEST_CASE("both files rolled back together: a witness that knows better has the 
 
     auto after = reopen(scratch);
     CHECK_FALSE(after.check_witness(key(1), lease->first + lease->count));
-    CHECK_FALSE(after.grant(key(1)).has_value());
-    CHECK_FALSE(reopen(scratch).grant(key(1)).has_value());
+    CHECK_FALSE(after.grant(key(1), short_space).has_value());
+    CHECK_FALSE(reopen(scratch).grant(key(1), short_space).has_value());
 }
 
 TEST_CASE("the medium fails: nothing is granted then or later") {
@@ -208,10 +239,10 @@ TEST_CASE("the medium fails: nothing is granted then or later") {
     const std::vector<KeyDigest> keys{key(1)};
     REQUIRE(store.record_new(keys).has_value());
     std::filesystem::create_directory(scratch / "leases.new");  // root, too, cannot write to it
-    CHECK_FALSE(store.grant(key(1)).has_value());
+    CHECK_FALSE(store.grant(key(1), short_space).has_value());
     std::filesystem::remove(scratch / "leases.new");
-    CHECK_FALSE(store.grant(key(1)).has_value());
-    CHECK(reopen(scratch).grant(key(1)).has_value());
+    CHECK_FALSE(store.grant(key(1), short_space).has_value());
+    CHECK(reopen(scratch).grant(key(1), short_space).has_value());
 }
 
 TEST_CASE("the files hold a one-way digest: neither key nor salt") {

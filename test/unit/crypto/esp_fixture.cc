@@ -31,6 +31,20 @@ std::span<const std::uint8_t> key() {
     return bytes;
 }
 
+Bytes key_of(lib::Suite suite) {
+    if (suite == lib::Suite::aes_256_gcm_16) {
+        return {key().begin(), key().end()};
+    }
+    Bytes bytes(lib::find_suite(suite)->key_material_size());
+    std::ranges::generate(
+        bytes, [n = std::uint8_t{0x3f}]() mutable { return n = static_cast<std::uint8_t>(n + 1); });
+    return bytes;
+}
+
+EspOracle oracle_of(lib::Suite suite, bool extended) {
+    return {suite, key_of(suite), extended};
+}
+
 Bytes from_hex(std::string_view digits) {
     Bytes bytes;
     for (std::size_t i = 0; i + 1 < digits.size(); i += 2) {
@@ -90,6 +104,13 @@ crypto::OutboundParameters outbound(lib::Family family) {
             .lease = {0, std::uint64_t{1} << 32}};
 }
 
+crypto::OutboundParameters outbound(lib::Suite suite, const Bytes& material, lib::Family family) {
+    auto parameters = outbound(family);
+    parameters.suite = suite;
+    parameters.key = material;
+    return parameters;
+}
+
 std::unique_ptr<crypto::OutboundSa> make_sa(const crypto::OutboundParameters& parameters) {
     return crypto::OutboundSa::create(crypto::Engine::create().value(), parameters).value();
 }
@@ -111,19 +132,31 @@ std::vector<crypto::Implementation> implementations() {
     return found;
 }
 
+std::vector<Bytes> seal_all(crypto::Sealer& sealer, crypto::OutboundSa& sa, std::span<const Bytes> inners) {
+    std::vector<Bytes> buffers;
+    std::vector<crypto::SealJob> jobs;
+    for (const Bytes& inner : inners) {
+        Bytes buffer(sa.headroom());
+        buffer.insert(buffer.end(), inner.begin(), inner.end());
+        buffer.resize(sa.sealed_size(inner.size()));
+        buffers.push_back(std::move(buffer));
+        jobs.push_back({.inner = buffers.back().data() + sa.headroom(),
+                        .length = static_cast<std::uint32_t>(inner.size()),
+                        .room = static_cast<std::uint32_t>(buffers.back().size() - sa.headroom())});
+    }
+    const auto count = static_cast<std::uint32_t>(jobs.size());
+    REQUIRE(sealer.seal_burst(sa.take(count), jobs) == count);
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        REQUIRE(jobs[i].verdict == crypto::SealVerdict::sealed);
+        REQUIRE(jobs[i].sealed == buffers[i].data());
+        REQUIRE(jobs[i].sealed_length == buffers[i].size());
+    }
+    return buffers;
+}
+
 Bytes seal(crypto::Sealer& sealer, crypto::OutboundSa& sa, std::span<const std::uint8_t> inner) {
-    const std::size_t tail = crypto::OutboundSa::tailroom(inner.size());
-    Bytes buffer(sa.headroom());
-    buffer.insert(buffer.end(), inner.begin(), inner.end());
-    buffer.resize(buffer.size() + tail);
-    std::array<crypto::SealJob, 1> jobs{{{.inner = buffer.data() + sa.headroom(),
-                                          .length = static_cast<std::uint32_t>(inner.size()),
-                                          .room = static_cast<std::uint32_t>(inner.size() + tail)}}};
-    REQUIRE(sealer.seal_burst(sa.take(1), jobs) == 1);
-    REQUIRE(jobs[0].verdict == crypto::SealVerdict::sealed);
-    REQUIRE(jobs[0].sealed == buffer.data());
-    REQUIRE(jobs[0].sealed_length == buffer.size());
-    return buffer;
+    const std::array<Bytes, 1> one{Bytes(inner.begin(), inner.end())};
+    return std::move(seal_all(sealer, sa, one)[0]);
 }
 
 void openssl_seal(std::span<const std::uint8_t> key, std::span<const std::uint8_t> nonce,

@@ -8,6 +8,7 @@
 #include "crypto/outbound_sa.h"
 #include "crypto/sealer.h"
 #include "lib/address.h"
+#include "test/support/esp_oracle.h"
 
 #include <array>
 #include <cstddef>
@@ -27,6 +28,10 @@ inline constexpr lib::Spi spi{0x1001};
 /// 32 bytes of AES key and 4 of salt, all different.
 std::span<const std::uint8_t> key();
 
+/// Key material of any suite, all bytes different; of AES-256-GCM it is key().
+Bytes key_of(lib::Suite suite);
+EspOracle oracle_of(lib::Suite suite, bool extended = false);
+
 Bytes from_hex(std::string_view digits);
 Bytes concat(std::initializer_list<std::span<const std::uint8_t>> parts);
 Bytes random_bytes(std::mt19937_64& random, std::size_t size);
@@ -43,6 +48,8 @@ crypto::Opener make_opener(crypto::Implementation implementation = crypto::Imple
 
 /// An SA with the outer family, spi and key() above, lease [0, 2^32) unless given.
 crypto::OutboundParameters outbound(lib::Family family = lib::Family::ipv4);
+crypto::OutboundParameters outbound(lib::Suite suite, const Bytes& material,
+                                    lib::Family family = lib::Family::ipv4);
 std::unique_ptr<crypto::OutboundSa> make_sa(const crypto::OutboundParameters& parameters);
 std::unique_ptr<crypto::InboundSa> make_inbound(std::optional<std::size_t> window = 64);
 
@@ -52,6 +59,9 @@ std::vector<crypto::Implementation> implementations();
 /// Seals one packet in a buffer of exactly the right size and returns the outer packet; fails the test if
 /// refused.
 Bytes seal(crypto::Sealer& sealer, crypto::OutboundSa& sa, std::span<const std::uint8_t> inner);
+
+/// The same for many, in one burst.
+std::vector<Bytes> seal_all(crypto::Sealer& sealer, crypto::OutboundSa& sa, std::span<const Bytes> inners);
 
 /// OpenSSL's AES-256-GCM; `tag` is 16 bytes. open returns false when the tag does not fit.
 void openssl_seal(std::span<const std::uint8_t> key, std::span<const std::uint8_t> nonce,

@@ -54,30 +54,52 @@ TEST_CASE("an inbound SA with a wrong parameter is refused by its name") {
     };
     CHECK(cause({.spi = Spi{1}, .key = key()}) == Cause::spi);
     CHECK(cause({.spi = Spi{256}, .key = key().first(32)}) == Cause::key);
-    CHECK(cause({.spi = Spi{256}, .suite = lib::Suite{9}, .key = key()}) == Cause::suite);
+    CHECK(cause({.spi = Spi{256}, .suite = lib::Suite{12}, .key = key()}) == Cause::suite);
     CHECK(cause({.spi = Spi{256}, .key = key(), .window = 63}) == Cause::window);
     CHECK(cause({.spi = Spi{256}, .key = key(), .window = 4097}) == Cause::window);
 }
 
-TEST_CASE("the largest inner packet of an MTU fits it, and one byte more does not") {
-    for (const Family family : {Family::ipv4, Family::ipv6}) {
-        const auto sa = make_sa(outbound(family));
-        for (std::size_t mtu = 0; mtu <= 9200; ++mtu) {
-            const std::size_t largest = sa->largest_inner(mtu);
-            CHECK(sa->sealed_size(largest + 1) > mtu);
-            CHECK((largest == 0 || sa->sealed_size(largest) <= mtu));
+TEST_CASE("the largest inner packet of an MTU fits it, and one byte more does not, with every suite") {
+    for (const lib::SuiteInfo& suite : lib::suites) {
+        const Bytes material = key_of(suite.suite);
+        for (const Family family : {Family::ipv4, Family::ipv6}) {
+            for (const bool udp : {false, true}) {
+                auto parameters = outbound(suite.suite, material, family);
+                parameters.udp_encapsulation = udp;
+                const auto sa = make_sa(parameters);
+                for (std::size_t mtu = 0; mtu <= 9200; ++mtu) {
+                    const std::size_t largest = sa->largest_inner(mtu);
+                    REQUIRE(sa->sealed_size(largest + 1) > mtu);
+                    REQUIRE((largest == 0 || sa->sealed_size(largest) <= mtu));
+                }
+                CHECK(sa->headroom() <= largest_headroom);
+                for (std::size_t size = 0; size < 100; ++size) {
+                    REQUIRE(sa->tailroom(size) <= largest_tailroom);
+                    const std::size_t ip = family == Family::ipv4 ? 20 : 40;
+                    REQUIRE(sa->sealed_size(size) == ip + (udp ? 8 : 0) + lib::esp_size(suite, size));
+                }
+            }
         }
-        CHECK(sa->headroom() <= largest_headroom);
     }
-    for (std::size_t size = 0; size < 100; ++size) {
-        CHECK(OutboundSa::tailroom(size) <= largest_tailroom);
+}
+
+TEST_CASE("every suite wants a key of its own size") {
+    const auto engine = Engine::create().value();
+    for (const lib::SuiteInfo& suite : lib::suites) {
+        const Bytes material = key_of(suite.suite);
+        INFO(suite.name);
+        REQUIRE(crypto::KeySchedule::create(engine, suite.suite, material).has_value());
+        const auto fewer = std::span(material).first(material.size() - 1);
+        CHECK_FALSE(crypto::KeySchedule::create(engine, suite.suite, fewer).has_value());
+        CHECK_FALSE(
+            crypto::KeySchedule::create(engine, suite.suite, concat({material, fewer.first(1)})).has_value());
     }
 }
 
 TEST_CASE("key schedules lie in locked memory that no core file shows and no child inherits",
           "[as-shipped]") {
     const auto sa = make_sa(outbound());
-    const auto wanted = reinterpret_cast<std::uintptr_t>(sa->key().gcm());
+    const auto wanted = reinterpret_cast<std::uintptr_t>(&sa->key().tables());
     std::ifstream smaps("/proc/self/smaps");
     std::string flags;
     bool inside = false;

@@ -229,7 +229,7 @@ TEST_CASE("what cannot be sealed is refused by its name, untouched") {
     const auto sa = make_sa(outbound());
     const auto sa6 = make_sa(outbound(Family::ipv6));
     const Bytes packet = ipv4_packet(random, 101);
-    const std::size_t tail = OutboundSa::tailroom(101);
+    const std::size_t tail = sa->tailroom(101);
     CHECK(verdict_of(*sa, packet, 101 + tail) == SealVerdict::sealed);
     CHECK(verdict_of(*sa, packet, 101 + tail - 1) == SealVerdict::no_room);
     CHECK(verdict_of(*sa, packet, 0) == SealVerdict::no_room);

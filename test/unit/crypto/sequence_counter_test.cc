@@ -101,6 +101,20 @@ TEST_CASE("leases that are empty or reach 2^64 are not valid") {
     CHECK(counter.take(9).shortage == Shortage::no_lease);
 }
 
+TEST_CASE("extended numbers go on across 2^32, 0 included in the low half, up to the end of all leases") {
+    SequenceCounter counter({block - 2, 10}, true);
+    const auto across = counter.take(5);
+    CHECK(across.first == block - 2);
+    CHECK(across.count == 5);
+    CHECK(counter.take(9).shortage == Shortage::no_lease);
+    CHECK(SequenceCounter({0, 10}, true).take(1).first == 1);
+    CHECK(SequenceCounter({block, 10}, true).take(1).first == block);
+    SequenceCounter last({UINT64_MAX - 3, 3}, true);
+    CHECK(last.take(9).count == 3);
+    CHECK(last.take(1).shortage == Shortage::sequence_end);
+    CHECK(last.next() == UINT64_MAX);
+}
+
 TEST_CASE(
     "threads that take at the same time, while the lease grows, never get a value twice nor leave one out") {
     constexpr std::uint64_t total = 400'000;

@@ -143,6 +143,30 @@ TEST_CASE_METHOD(Fixture, "impossible records are refused") {
     CHECK(table.count() == 0);
 }
 
+TEST_CASE_METHOD(Fixture, "an SA of every suite is installed as its record says") {
+    std::uint64_t id = 0;
+    for (const lib::SuiteInfo& suite : lib::suites) {
+        auto record = install(0, ++id, {(std::uint64_t{1} << 32) - 1, 100});
+        record.suite = suite.suite;
+        record.key_size = static_cast<std::uint8_t>(suite.key_material_size());
+        record.extended_sequence = id % 2;
+        record.padded_length = id % 3 == 0 ? 1000 : 0;
+        record.udp_encapsulation = id % 5 == 0 ? 1 : 0;
+        table.stage_resync();
+        commit(record);
+        const auto& active = table.view()[0];
+        REQUIRE(active.sa != nullptr);
+        CHECK(&active.sa->suite() == &suite);
+        CHECK(active.sa->take(5).count() == (record.extended_sequence != 0 ? 5 : 1));
+        CHECK((active.largest_inner == 1000) == (record.padded_length != 0));
+        CHECK(active.sa->headroom() == 20U + (record.udp_encapsulation != 0 ? 8 : 0) + 8 + suite.iv_size);
+    }
+    auto record = install(0, ++id, {1, 100});
+    record.padded_length = 1500;  // does not fit the port's MTU with what is around it
+    table.stage_resync();
+    CHECK(table.stage_install(record) == Refusal::bad_key);
+}
+
 TEST_CASE_METHOD(Fixture, "a lease that runs low is said once for each block") {
     commit(install(0, 1, {1, 100}));
     CHECK_FALSE(table.report(lib::SaSlot{0})->low);

@@ -130,11 +130,15 @@ bool bad_lease(const lib::Lease& lease) {
     return lease.count == 0 || lease.first + lease.count < lease.first;
 }
 
+/// By suite: cipher key, salt and authentication key together.
+constexpr std::array<unsigned, 12> key_sizes{36, 20, 36, 36, 52, 48, 64, 64, 80, 80, 96, 44};
+
 std::string judge(const lib::SaInstall& install, const lib::ReaderLimits& limits) {
-    const bool good = install.header.slot < 64 && install.header.id != 0 &&
-                      install.tunnel < limits.tunnel_count && install.spi > 255 &&
-                      static_cast<unsigned>(install.suite) == 0 && install.key_size == 36 &&
-                      !bad_lease(install.lease);
+    const bool good =
+        install.header.slot < 64 && install.header.id != 0 && install.tunnel < limits.tunnel_count &&
+        install.spi > 255 && static_cast<unsigned>(install.suite) < key_sizes.size() &&
+        install.key_size == key_sizes[static_cast<unsigned>(install.suite)] &&
+        install.extended_sequence < 2 && install.udp_encapsulation < 2 && !bad_lease(install.lease);
     return good ? "" : "an SA";
 }
 

@@ -90,6 +90,10 @@ void add_records(std::string& text) {
     FIELD(SaInstall, tunnel);
     FIELD(SaInstall, suite);
     FIELD(SaInstall, key_size);
+    FIELD(SaInstall, extended_sequence);
+    FIELD(SaInstall, udp_encapsulation);
+    FIELD(SaInstall, padded_length);
+    FIELD(SaInstall, reserved);
     FIELD(SaInstall, key);
     TYPE(SaLease);
     FIELD(SaLease, header);
@@ -131,6 +135,17 @@ void add_enums(std::string& text) {
     VALUE(Shim::raw);
     VALUE(Shim::jmirror);
     VALUE(Suite::aes_256_gcm_16);
+    VALUE(Suite::aes_128_gcm_16);
+    VALUE(Suite::chacha20_poly1305);
+    VALUE(Suite::aes_128_cbc_hmac_sha1_96);
+    VALUE(Suite::aes_256_cbc_hmac_sha1_96);
+    VALUE(Suite::aes_128_cbc_hmac_sha_256_128);
+    VALUE(Suite::aes_256_cbc_hmac_sha_256_128);
+    VALUE(Suite::aes_128_cbc_hmac_sha_384_192);
+    VALUE(Suite::aes_256_cbc_hmac_sha_384_192);
+    VALUE(Suite::aes_128_cbc_hmac_sha_512_256);
+    VALUE(Suite::aes_256_cbc_hmac_sha_512_256);
+    VALUE(Suite::triple_des_cbc_hmac_sha1_96);
     VALUE(CompletionKind::committed);
     VALUE(CompletionKind::refused);
     VALUE(CompletionKind::port_lost);

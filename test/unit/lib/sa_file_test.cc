@@ -16,6 +16,7 @@
 #include <string_view>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -26,6 +27,27 @@ using flowtap::lib::Spi;
 using flowtap::lib::Suite;
 
 const std::string good_key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fA0A1A2A3";
+
+const std::string known_names =
+    "spi, suite, key, authentication-key, extended-sequence-numbers, udp-encapsulation, padded-length are "
+    "known\n";
+
+const std::string suite_names =
+    R"(suite has to be one of "aes-256-gcm-16", "aes-128-gcm-16", "chacha20-poly1305", )"
+    R"("aes-128-cbc-hmac-sha1-96", "aes-256-cbc-hmac-sha1-96", )"
+    R"("aes-128-cbc-hmac-sha-256-128", "aes-256-cbc-hmac-sha-256-128", )"
+    R"("aes-128-cbc-hmac-sha-384-192", "aes-256-cbc-hmac-sha-384-192", )"
+    R"("aes-128-cbc-hmac-sha-512-256", "aes-256-cbc-hmac-sha-512-256", "3des-cbc-hmac-sha1-96")"
+    "\n";
+
+/// `count` bytes, each one more, as digits.
+std::string digits(std::size_t count, unsigned first = 1) {
+    std::string text;
+    for (std::size_t i = 0; i < count; ++i) {
+        text += fmt::format("{:02x}", (first + i) % 256);
+    }
+    return text;
+}
 
 /// The errors of a text, one a line; "" when it is accepted.
 std::string errors_of(std::string_view content) {
@@ -64,14 +86,13 @@ TEST_CASE("every error of a file is reported, with its place and what would be r
     CHECK(errors_of("spi = -1\n" + rest) == "f:1:7: spi is -1; " + numbers);
     CHECK(errors_of("spi = 256.0\n" + rest) == "f:1:7: " + numbers);
     CHECK(errors_of("spi = \"256\"\n" + rest) == "f:1:7: " + numbers);
-    CHECK(errors_of("spi = 256\nSPI = 3\n" + rest) ==
-          "f:2:1: \"SPI\" is unknown here; spi, suite and key are known\n");
+    CHECK(errors_of("spi = 256\nSPI = 3\n" + rest) == "f:2:1: \"SPI\" is unknown here; " + known_names);
     CHECK(errors_of("spi = 1\nsuite = \"des\"\nkey = \"00\"\n") ==
-          "f:1:7: spi is 1; " + numbers + "f:2:9: suite has to be one of \"aes-256-gcm-16\"\n");
+          "f:1:7: spi is 1; " + numbers + "f:2:9: " + suite_names);
     CHECK(errors_of("") ==
           "f:0:0: no spi; spi has to be an integer from 256 to 4294967295\n"
-          "f:0:0: no suite; suite has to be one of \"aes-256-gcm-16\"\n"
-          "f:0:0: no key; it has to be key = \"HEX DIGITS\" on a line of its own\n");
+          "f:0:0: no suite; " +
+              suite_names + "f:0:0: no key; it has to be key = \"HEX DIGITS\" on a line of its own\n");
     CHECK_THAT(errors_of("spi = \n" + rest), Catch::StartsWith("f:1:7: "));
     // toml++ 3.3 runs into undefined behaviour on this character where it expects white space.
     CHECK(errors_of("spi = \xd0\x8c 256\n" + rest) ==
@@ -99,6 +120,110 @@ TEST_CASE("a key of the wrong size, of wrong digits or without randomness is ref
           "f:3:7: the key repeats one byte; it has to be random (openssl rand -hex)\n");
 }
 
+std::string file_of(const flowtap::lib::SuiteInfo& suite, const std::string& more = "") {
+    std::string text = fmt::format("spi = 0x1001\nsuite = \"{}\"\nkey = \"{}\"\n", suite.name,
+                                   digits(std::size_t{suite.cipher_key_size} + suite.salt_size));
+    if (!suite.combined()) {
+        text += fmt::format("authentication-key = \"{}\"\n", digits(suite.authentication_key_size, 0x80));
+    }
+    return text + more;
+}
+
+TEST_CASE("the keys of every suite are read, one behind the other, and refused one byte shorter or longer") {
+    for (const auto& suite : flowtap::lib::suites) {
+        INFO(suite.name);
+        const auto sa = parse_sa_file(file_of(suite), "f");
+        REQUIRE(sa.has_value());
+        CHECK(sa->suite == suite.suite);
+        REQUIRE(sa->key.size() == suite.key_material_size());
+        const std::size_t first = std::size_t{suite.cipher_key_size} + suite.salt_size;
+        for (std::size_t i = 0; i < sa->key.size(); ++i) {
+            CHECK(std::as_const(sa->key).bytes()[i] == (i < first ? 1 + i : 0x80 + i - first));
+        }
+        CHECK_FALSE(sa->extended_sequence);
+        CHECK_FALSE(sa->udp_encapsulation);
+        CHECK(sa->padded_length == 0);
+        for (const int change : {-1, 1}) {
+            const auto wrong = [&](std::size_t size) {
+                return digits(size + static_cast<std::size_t>(change));
+            };
+            CHECK_THAT(
+                errors_of(fmt::format("spi = 256\nsuite = \"{}\"\nkey = \"{}\"\n", suite.name, wrong(first))),
+                Catch::StartsWith("f:3:7: the key has "));
+            if (!suite.combined()) {
+                CHECK_THAT(errors_of(fmt::format(
+                               "spi = 256\nsuite = \"{}\"\nkey = \"{}\"\nauthentication-key = '{}'",
+                               suite.name, digits(first), wrong(suite.authentication_key_size))),
+                           Catch::StartsWith("f:4:22: the key has "));
+            }
+        }
+    }
+}
+
+TEST_CASE("a suite with an HMAC needs its key, and one without must not have it") {
+    const auto& hmac = *flowtap::lib::find_suite(Suite::aes_128_cbc_hmac_sha1_96);
+    CHECK(errors_of(fmt::format("spi = 256\nsuite = \"{}\"\nkey = \"{}\"\n", hmac.name, digits(16))) ==
+          "f:0:0: no authentication-key; aes-128-cbc-hmac-sha1-96 needs 40 hexadecimal digits: 20 bytes of "
+          "authentication key\n");
+    CHECK(errors_of(file_of(flowtap::lib::suites[0], "authentication-key = \"00\"\n")) ==
+          "f:4:22: aes-256-gcm-16 authenticates by its one key; authentication-key has to be left out\n");
+    CHECK(errors_of(fmt::format("spi = 256\nsuite = \"{}\"\nkey = \"{}\"\nauthentication-key = {}\n",
+                                hmac.name, digits(16), digits(20))) ==
+          "f:4:22: the key has to be written as authentication-key = \"HEX DIGITS\" on a line of its own\n");
+    const std::string same = fmt::format("authentication-key = \"{}\"\n", std::string(40, '7'));
+    CHECK(
+        errors_of(fmt::format("spi = 256\nsuite = \"{}\"\nkey = \"{}\"\n{}", hmac.name, digits(16), same)) ==
+        "f:4:22: the key repeats one byte; it has to be random (openssl rand -hex)\n");
+}
+
+TEST_CASE("settings are read, and refused where they stand") {
+    const auto& suite = flowtap::lib::suites[0];
+    const auto sa = parse_sa_file(
+        file_of(suite, "extended-sequence-numbers = true\nudp-encapsulation = true\npadded-length = 1400\n"),
+        "f");
+    REQUIRE(sa.has_value());
+    CHECK(sa->extended_sequence);
+    CHECK(sa->udp_encapsulation);
+    CHECK(sa->padded_length == 1400);
+    CHECK(errors_of(file_of(
+              suite, "extended-sequence-numbers = 1\nudp-encapsulation = \"yes\"\npadded-length = 63\n")) ==
+          "f:4:29: extended-sequence-numbers has to be true or false\n"
+          "f:5:21: udp-encapsulation has to be true or false\n"
+          "f:6:17: padded-length has to be an integer from 64 to 9198\n");
+    CHECK(errors_of(file_of(suite, "padded-length = 64\n")) == "");
+    CHECK(errors_of(file_of(suite, "padded-length = 9199\n")) != "");
+}
+
+TEST_CASE("weak keys of 3DES are refused, whatever their parity") {
+    const auto errors = [](const std::string& parts) {
+        return errors_of(fmt::format(
+            "spi = 256\nsuite = \"3des-cbc-hmac-sha1-96\"\nkey = \"{}\"\nauthentication-key = \"{}\"\n",
+            parts, digits(20)));
+    };
+    const std::string one = "0123456789abcdef";
+    const std::string two = "23456789abcdef01";
+    const std::string three = "456789abcdef0123";
+    CHECK(errors(one + two + three) == "");
+    CHECK(errors(one + two + one) == "");  // two keys: allowed by RFC 2451
+    CHECK(errors(one + one + three) ==
+          "f:3:7: a weak 3DES key: its first and second part are the same, which makes it single DES; it has "
+          "to be "
+          "random\n");
+    CHECK_THAT(errors(one + two + two), Catch::Contains("its second and third part are the same"));
+    CHECK_THAT(errors(one + "0022446688aaccee" + three),
+               Catch::Contains("its first and second part are the same"));
+    for (const std::string weak :
+         {"0101010101010101", "fefefefefefefefe", "e0e0e0e0f1f1f1f1", "1f1f1f1f0e0e0e0e", "011f011f010e010e",
+          "1f011f010e010e01", "01e001e001f101f1", "e001e001f101f101", "01fe01fe01fe01fe", "fe01fe01fe01fe01",
+          "1fe01fe00ef10ef1", "e01fe01ff10ef10e", "1ffe1ffe0efe0efe", "fe1ffe1ffe0efe0e", "e0fee0fef1fef1fe",
+          "fee0fee0fef1fef1", "0000000000000000", "ffffffffffffffff", "e1e1e1e1f0f0f0f0"}) {
+        CHECK_THAT(errors(weak + two + three), Catch::Contains("its first part is a weak key of DES"));
+        CHECK_THAT(errors(one + weak + three), Catch::Contains("its second part is a weak key of DES"));
+        CHECK_THAT(errors(one + two + weak), Catch::Contains("its third part is a weak key of DES"));
+        CHECK(errors(one + two + weak).find(weak) == std::string::npos);
+    }
+}
+
 TEST_CASE("a key written in a way that would show it to the TOML parser is refused") {
     const std::string right = "the key has to be written as key = \"HEX DIGITS\" on a line of its own\n";
     CHECK(key_errors("\"key\" = \"" + good_key + "\"") == "f:3:9: " + right);
@@ -107,7 +232,7 @@ TEST_CASE("a key written in a way that would show it to the TOML parser is refus
     CHECK(key_errors("key = [\"" + good_key + "\"]") == "f:3:7: " + right);
     CHECK_THAT(key_errors("key.a = \"" + good_key + "\""), Catch::Contains("the key is not a string"));
     CHECK(key_errors("note = \"\"\"\nkey = \"00\"\n\"\"\"\nkey = \"" + good_key + "\"") ==
-          "f:3:1: \"note\" is unknown here; spi, suite and key are known\n");
+          "f:3:1: \"note\" is unknown here; " + known_names);
 }
 
 TEST_CASE("no error quotes a key") {
@@ -115,7 +240,9 @@ TEST_CASE("no error quotes a key") {
          {"key = \"" + good_key, "key = \"" + good_key + "\" x", "key = '" + good_key + "\"",
           "key = " + good_key, "key == \"" + good_key + "\"",
           "key = \"" + good_key + "\"\nkey = \"" + good_key + "\"", "\"key\" = \"" + good_key + "\"",
-          "key = \"\\u0030" + good_key + "\""}) {
+          "key = \"\\u0030" + good_key + "\"", "authentication-key = \"" + good_key,
+          "authentication-key = " + good_key, "\"authentication-key\" = \"" + good_key + "\"",
+          "authentication-key = [\"" + good_key + "\"]"}) {
         const std::string errors = key_errors(line);
         CHECK(errors != "");
         CHECK_THAT(errors, !Catch::Contains("0405"));
