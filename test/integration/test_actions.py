@@ -4,14 +4,16 @@ and every frame is accounted for."""
 import ipaddress
 import os
 import random
+import time
 
 import pytest
 from daemons import until
-from dataplane import Box, Driver, destination, read_frames
+from dataplane import TAPS_FIRST, Box, Driver, destination, read_frames
 from scapy.all import IP, TCP, UDP, Dot1Q, IPv6, Raw
 from test_copies import PLAIN, SEALED, body_of, check_ledger, ether, open_copies
 from test_fragments import udp4, udp6
 from test_limits import LENGTH, LimitsLab, add, host, listed
+from wires import Wires
 
 A, B = 0, 1  # ports of the wire, as the configuration numbers them
 PORTS = (5001, 5002, 5003, 5004)
@@ -287,6 +289,47 @@ def test_it_begins_with_the_answer_to_its_commit_ends_with_that_of_its_removal_a
             driver.commit()
             ended = ports(driver)
             assert grown(driver, ended)[2] == ended[2], "another tap in the slot copies"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+def test_without_control_frames_are_stopped_for_a_while_and_again_once_it_is_back(tmp_path):
+    """Copies go on all the time. That the while is 30 s is a unit test's; here it is long enough for a restart."""
+    redirected = ether(IP(src="10.0.0.7", dst="192.0.2.1") / UDP(sport=1, dport=2) / Raw(bytes(60)))
+    with Wires("ab") as wires, Box(tmp_path, wait=TAPS_FIRST, prefix=wires.prefix, device_a="net_af_packet0,iface=wire-a",
+                                   device_b="net_af_packet1,iface=wire-b") as box:
+        sent = 0
+
+        def send():
+            nonlocal sent
+            wires.end("a").send(redirected)
+            sent += 1
+
+        def passed():
+            try:
+                return wires.end("b").recv(2048) == redirected
+            except BlockingIOError:
+                return False
+
+        def take_charge(driver):
+            driver.do("resync")
+            driver.tap(0, 1, [destination(PLAIN)], source=["10.0.0.7"], action="redirect")
+            driver.commit()
+        with Driver(box) as first:
+            take_charge(first)
+            box.wait_ready()
+            send()
+            until(lambda: first.counters([0])["tap"]["0"].get("copies-sent") == 1, "the first copy")
+            first.kill()
+            lost = time.monotonic()
+            until(lambda: passed() or send(), "a frame that is sent on")
+            assert time.monotonic() - lost > 20, "a control process that is started again finds them stopped still"
+        with Driver(box) as second:
+            take_charge(second)
+            before = second.counters()["ports"][A]["redirected-frames"]
+            until(lambda: second.counters()["ports"][A]["redirected-frames"] > before or send(), "frames stopped again")
+            until(lambda: second.counters([0])["tap"]["0"]["copies-sent"] == sent, "a copy of each")
+            counters = second.counters()
+            assert counters["ports"][A]["redirected-frames"] == sent - counters["ports"][B]["tx-packets"]
 
 
 class ActionsLab(LimitsLab):
