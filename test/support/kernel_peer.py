@@ -105,11 +105,12 @@ class KernelPeer:
                window=1024, extended=False, mode="tunnel"):
         """Installs an SA and its policy: packets to `remote`, or with `outbound` packets from `local` to `inner`."""
         algorithms = XFRM[suite].format(cipher="0x" + cipher.hex(), authentication="0x" + authentication.hex())
-        flags = "flag esn" if extended else ""
-        replay = f"replay-window {0 if outbound else window}"
+        flags = ["esn"] * extended + ["af-unspec"] * ((":" in inner) != (":" in local))  # else inner and outer are of one family
+        replay = f"replay-window {0 if outbound and not extended else window}"  # the kernel wants one with extended ones
         family = "-6 " if ":" in inner else ""
         everything = "::/0" if ":" in inner else "0.0.0.0/0"
-        state = f"ip xfrm state add src {local} dst {remote} proto esp spi {spi:#x} mode {mode} {replay} {flags} {algorithms}"
+        state = f"ip xfrm state add src {local} dst {remote} proto esp spi {spi:#x} mode {mode} {replay} "\
+                f"{'flag' if flags else ''} {' '.join(flags)} {algorithms}"
         template = f"tmpl src {local} dst {remote} proto esp mode {mode}"
         ways = [("out", everything, inner)] if outbound else [("in", everything, inner), ("fwd", everything, inner)]
         policies = [f"ip {family}xfrm policy add dir {way} src {source} dst {destination} {template}"
