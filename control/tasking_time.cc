@@ -72,9 +72,11 @@ void Tasking::expire(Now now) {
             end(tap, limit_of(tap), now);
             continue;
         }
-        const bool whole_time = total_over(tap.terms, now.boot);
+        const std::uint64_t whole = total_end(tap.terms);
+        const bool whole_time = whole <= now.boot;
         if (status_ == nullptr && !whole_time) {
-            deadlines_.set(*slot, now.boot + nanoseconds_per_second);  // nobody can say whether it is idle
+            // Nobody can say whether it is idle.
+            deadlines_.set(*slot, std::min(whole, now.boot + nanoseconds_per_second));
             continue;
         }
         read(tap, now);

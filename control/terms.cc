@@ -95,18 +95,15 @@ lib::dtcp::Timeouts remaining(const TapTerms& terms, std::uint64_t active, const
 }
 
 std::uint64_t deadline(const TapTerms& terms, std::uint64_t active) {
-    std::uint64_t end = never;
-    if (terms.total != 0) {
-        end = std::min(end, end_of(terms.total_from, terms.total));
-    }
+    std::uint64_t end = total_end(terms);
     if (terms.idle != 0) {
         end = std::min(end, end_of(std::max(active, terms.idle_from), terms.idle));
     }
     return end;
 }
 
-bool total_over(const TapTerms& terms, std::uint64_t boot) {
-    return terms.total != 0 && end_of(terms.total_from, terms.total) <= boot;
+std::uint64_t total_end(const TapTerms& terms) {
+    return terms.total != 0 ? end_of(terms.total_from, terms.total) : never;
 }
 
 lib::TapService service_of(const TapTerms& terms, const TapTotals& before) {

@@ -29,7 +29,8 @@ lib::dtcp::Timeouts remaining(const TapTerms& terms, std::uint64_t active, const
 
 /// When the tap is over by time, CLOCK_BOOTTIME; UINT64_MAX: never.
 std::uint64_t deadline(const TapTerms& terms, std::uint64_t active);
-bool total_over(const TapTerms& terms, std::uint64_t boot);
+/// The same by Timeout-Total alone.
+std::uint64_t total_end(const TapTerms& terms);
 
 /// What the dataplane is told. `before`: what the tap had counted when it came into its slot.
 lib::TapService service_of(const TapTerms& terms, const TapTotals& before);

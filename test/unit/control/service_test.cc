@@ -475,6 +475,21 @@ TEST_CASE("Timeout-Idle ends a tap that matches nothing, and no other; a dead da
     CHECK(box.installed().empty());
 }
 
+TEST_CASE("Timeout-Total ends a tap in time whose idleness nobody can judge, while the dataplane is away",
+          "[dtcp:6.timeout-total]") {
+    Box box;
+    const auto id = add(box, {"Flags: SendAsync", "Timeout-Idle: 10", "Timeout-Total: 11"});
+    box.pass(500);
+    box.count(id, 1, 100);
+    box.pass(100);
+    box.dataplane_dies();
+    box.pass(10'100);
+    CHECK(box.tasking().taps().size() == 1);
+    box.dataplane_starts();
+    box.pass(400);
+    CHECK(box.installed().empty());
+}
+
 TEST_CASE("a static tap never ends by itself", "[dtcp:6.static]") {
     Box box;
     add(box, {"Flags: Static", "Timeout-Total: 1", "Timeout-Idle: 1"});
