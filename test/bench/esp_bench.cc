@@ -40,6 +40,13 @@ constexpr std::size_t headroom = 192;
 
 constexpr std::array<std::uint8_t, 36> key{1, 2, 3, 4, 5};
 
+void check(bool holds) {
+    if (!holds) {
+        fmt::print(stderr, "esp-bench: what was measured did not work\n");
+        std::abort();
+    }
+}
+
 /// Buffers that a burst after the other goes through.
 class Pool {
   public:
@@ -159,13 +166,6 @@ class Bench {
     }
 
   private:
-    static void check(bool holds) {
-        if (!holds) {
-            fmt::print(stderr, "esp-bench: what was measured did not work\n");
-            std::abort();
-        }
-    }
-
     std::uint8_t* source(std::size_t i) { return frames_.at(base_ + i); }
     std::uint8_t* target(std::size_t i) { return copies_.at(base_ + i); }
 
@@ -273,12 +273,6 @@ class SuiteBench {
     }
 
   private:
-    static void check(bool holds) {
-        if (!holds) {
-            fmt::print(stderr, "esp-bench: what was measured did not work\n");
-            std::abort();
-        }
-    }
     std::uint8_t* target(std::size_t i) { return copies_.at(base_ + i); }
 
     const lib::SuiteInfo& suite_;

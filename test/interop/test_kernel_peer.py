@@ -156,7 +156,7 @@ def test_we_open_what_the_kernel_seals(link, tmp_path, name, outer, extended):
     spi = 0x3000 + number
     ours, theirs = OUTER[outer]
     source, destination = addresses(number, "ipv4")
-    link.peer.run(f"ip address add {source}/32 dev lo || true")
+    link.peer.run(f"ip address replace {source}/32 dev lo")
     link.peer.tunnel(local=theirs, remote=ours, spi=spi, inner=f"{destination}/32", outbound=True, extended=extended,
                      **keys(suite))
     link.peer.run(f"ip route add {destination}/32 dev vec0 src {source}")
