@@ -32,17 +32,20 @@ enum class NextHeader : std::uint8_t { ipv4 = 4, ipv6 = 41, esp = 50, none = 59 
 /// What became of one packet that was to be sealed.
 enum class SealVerdict : std::uint8_t {
     sealed,
-    not_ip,      ///< the inner packet starts with neither an IPv4 nor an IPv6 header
-    too_big,     ///< the outer header's 16-bit length cannot hold it
-    no_room,     ///< the buffer ends before the ICV would
-    no_counter,  ///< the counter block had no value left for it
-    no_cipher,   ///< key schedule and sealer are of different implementations, or the suite is unknown
+    not_ip,        ///< the inner packet starts with neither an IPv4 nor an IPv6 header
+    wrong_length,  ///< it is to be padded, and its header says another length than it has
+    too_big,       ///< the outer header's 16-bit length cannot hold it
+    no_room,       ///< the buffer ends before the ICV would
+    no_counter,    ///< the counter block had no value left for it
+    no_cipher,     ///< key schedule and sealer are of different implementations, or the suite is unknown
     count_,
 };
 
 inline constexpr std::array<lib::CounterInfo, static_cast<std::size_t>(SealVerdict::count_)> seal_verdicts{{
     {"sealed", lib::Severity::info, "packets sealed"},
     {"seal-not-ip", lib::Severity::error, "packets refused: not an IP packet"},
+    {"seal-wrong-length", lib::Severity::error,
+     "packets refused: to be padded, and of another length than their header says"},
     {"seal-too-big", lib::Severity::error, "packets refused: longer than an IP packet can be"},
     {"seal-no-room", lib::Severity::error, "packets refused: the buffer is too small"},
     {"seal-no-counter", lib::Severity::error, "packets refused: no sequence number left in the block"},

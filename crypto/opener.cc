@@ -63,7 +63,7 @@ std::optional<OpenVerdict> refused_before_decryption(const InboundSa& sa, std::s
     if (esp.size() < around + esp_trailer_size) {
         return OpenVerdict::truncated;
     }
-    if ((esp.size() - around) % suite.alignment != 0) {
+    if (((esp.size() - around) & (std::size_t{suite.alignment} - 1)) != 0) {  // a power of two
         return OpenVerdict::misaligned;
     }
     if (!sequence) {

@@ -33,6 +33,14 @@ Inner inspect(const SealJob& job) {
     return {};
 }
 
+/// Whether the receiver can tell the packet from zeros behind it: only by the length that its header says
+/// (RFC 4303 section 2.7).
+bool says_its_length(const SealJob& job, NextHeader version) {
+    return job.length == (version == NextHeader::ipv4
+                              ? load_big_endian<std::uint16_t>(job.inner + 2)
+                              : ipv6_header_size + load_big_endian<std::uint16_t>(job.inner + 4));
+}
+
 /// Sizes of a suite; known to the compiler where that pays.
 struct Geometry {
     std::size_t iv_size;
@@ -64,6 +72,9 @@ constexpr auto counting = [] {
         return SealVerdict::not_ip;
     }
     const std::size_t length = sa.filled_length(job.length);
+    if (length != job.length && !says_its_length(job, inner.version)) [[unlikely]] {
+        return SealVerdict::wrong_length;
+    }
     const std::size_t padded = (0 - (length + esp_trailer_size)) & (size.alignment - 1);
     const std::size_t text = length + padded + esp_trailer_size;
     if (job.room < text + size.icv_size) {

@@ -467,6 +467,51 @@ def test_bad_configuration_and_missing_groups_are_told_apart_by_exit_codes():
         assert missing.returncode == 2 and "keys/ft-two" in missing.stderr
 
 
+def test_a_legacy_suite_is_warned_of_and_a_weak_key_is_refused_where_it_stands():
+    parts = ["0123456789abcdef", "23456789abcdef01", "456789abcdef0123"]
+    with Lab() as lab:
+        def write_sa(key):
+            lab.secret("sa.toml", f'''spi = 0x1001
+suite = "3des-cbc-hmac-sha1-96"
+key = "{key}"
+authentication-key = "{bytes(range(20)).hex()}"
+'''.encode())
+        write_sa(parts[0] + parts[0] + parts[2])
+        weak = lab.control()
+        assert weak.returncode == 2
+        assert f"{lab.folder}/keys/sa.toml:3:7: a weak 3DES key: its first and second part are the same" in weak.stderr
+        write_sa("".join(parts))
+        lab.start_all()
+        log = lab.log("flowtap-control").read_text()
+        assert 'tunnel "ttp"' in log and "3des-cbc-hmac-sha1-96 is a legacy suite" in log
+        assert lab.show("delivery")["tunnels"][0]["state"] == "up"
+        for said in (weak.stdout + weak.stderr, log, lab.log("flowtap-dataplane").read_text()):
+            assert not any(part in said for part in parts)
+
+
+def test_with_extended_sequence_numbers_every_life_of_the_dataplane_takes_the_next_wide_lease():
+    with Lab() as lab:
+        lab.secret("sa.toml", f'''spi = 0x1001
+suite = "aes-256-cbc-hmac-sha-256-128"
+key = "{SA_KEY[:32].hex()}"
+authentication-key = "{SA_KEY[4:].hex()}"
+extended-sequence-numbers = true
+'''.encode())
+        lab.start_all()
+        end, block = (1 << 64) - 1, 1 << 28
+        for first in (1, block, 2 * block):
+            if first != 1:
+                lab.daemons["flowtap-dataplane"].stop(signal.SIGKILL)
+                lab.start("flowtap-dataplane")
+                lab.wait_restored()
+
+            def left():
+                tunnel, = lab.show("delivery")["tunnels"]
+                return tunnel["state"], tunnel["lease-remaining"], tunnel["sequence-remaining"]
+            wanted = ("up", block - first % block, end - first)
+            until(lambda: left() == wanted, f"the lease from {first} on")
+
+
 @pytest.mark.dtcp("5.refresh-answer")
 def test_a_refreshed_tap_outlives_its_first_timeout_and_a_killed_control(lab):
     with lab.client() as client:

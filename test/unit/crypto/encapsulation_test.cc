@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 namespace flowtap::test {
@@ -56,6 +57,36 @@ TEST_CASE("with a padded length packets of all sizes look alike, and open to wha
         CHECK(sa->largest_inner(*lengths.begin()) == 1001);
         CHECK(sa->largest_inner(*lengths.begin() - 1) == 0);
         CHECK(seal(sealer, *sa, ipv4_packet(random, 2000)).size() == 20 + lib::esp_size(suite, 2000));
+    }
+}
+
+TEST_CASE(
+    "a packet whose header says another length is not padded, since nobody could take the padding off") {
+    std::mt19937_64 random(34);
+    auto sealer = make_sealer();
+    for (const std::uint16_t padded : {std::uint16_t{0}, std::uint16_t{300}}) {
+        auto parameters = outbound();
+        parameters.padded_length = padded;
+        const auto sa = make_sa(parameters);
+        for (Bytes inner : {ipv4_packet(random, 100), ipv6_packet(random, 100)}) {
+            const auto verdict = [&](const Bytes& packet) {
+                Bytes buffer(sa->sealed_size(packet.size()));
+                std::ranges::copy(packet, buffer.begin() + static_cast<std::ptrdiff_t>(sa->headroom()));
+                std::array<SealJob, 1> jobs{
+                    {{.inner = buffer.data() + sa->headroom(),
+                      .length = static_cast<std::uint32_t>(packet.size()),
+                      .room = static_cast<std::uint32_t>(buffer.size() - sa->headroom())}}};
+                static_cast<void>(sealer.seal_burst(sa->take(1), jobs));
+                return jobs[0].verdict;
+            };
+            CHECK(verdict(inner) == SealVerdict::sealed);
+            const std::size_t low_byte = inner[0] >> 4 == 4 ? 3 : 5;
+            for (const int by : {-1, 1, 20}) {
+                Bytes other = inner;
+                other[low_byte] = static_cast<std::uint8_t>(other[low_byte] + by);
+                CHECK(verdict(other) == (padded == 0 ? SealVerdict::sealed : SealVerdict::wrong_length));
+            }
+        }
     }
 }
 

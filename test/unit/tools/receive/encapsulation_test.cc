@@ -122,6 +122,60 @@ TEST_CASE("ESP in fragments is named so") {
     CHECK(cause_of(Packet().ipv6().fragment({.more = true}).udp().frame()) == std::nullopt);
 }
 
+TEST_CASE("ESP in UDP is found by port 4500, from any port, and ends where UDP does") {
+    const PortFields to_esp{.source_port = 61'000, .dest_port = 4500};  // behind a translator
+    CHECK(finds_esp(Packet().ipv4().udp(to_esp).payload(esp_bytes()).frame()));
+    CHECK(finds_esp(Packet().ipv4({.options = Bytes(12, 1)}).udp(to_esp).payload(esp_bytes()).frame(120)));
+    CHECK(finds_esp(Packet().vlan().ipv6().hop_by_hop().udp(to_esp).payload(esp_bytes()).frame(140)));
+    CHECK(finds_esp(from_ip(Packet().ipv6().udp(to_esp).payload(esp_bytes()).frame()), LinkType::raw));
+    for (Bytes frame : {Packet().ipv4().udp(to_esp).payload(esp_bytes()).frame(),
+                        Packet().ipv6().udp(to_esp).payload(esp_bytes()).frame()}) {
+        const std::size_t length = frame.size() - esp_bytes().size() - 4;
+        const std::uint8_t right = frame[length + 1];
+        frame[length + 1] = static_cast<std::uint8_t>(right - 5);
+        const auto shorter = find_esp(frame, LinkType::ethernet);
+        REQUIRE((shorter && *shorter));
+        CHECK((*shorter)->size() == esp_bytes().size() - 5);
+        for (const int wrong : {right + 1, 7, 0}) {
+            frame[length + 1] = static_cast<std::uint8_t>(wrong);
+            CHECK(cause_of(frame) == Cause::frame_truncated);
+        }
+    }
+}
+
+TEST_CASE("IKE, keepalives and all else of UDP is no ESP, and no error") {
+    const PortFields to_esp{.source_port = 4500, .dest_port = 4500};
+    const auto none = [](Packet packet) { return cause_of(packet.frame()) == std::nullopt; };
+    const Bytes ike = prefixed(Bytes(4), Bytes(28, 0xe5));  // the marker of RFC 3948 section 2.2
+    CHECK(none(Packet().ipv4().udp(to_esp).payload(ike)));
+    CHECK(none(Packet().ipv6().udp(to_esp).payload(ike)));
+    CHECK(none(Packet().ipv4().udp(to_esp).payload(Bytes{0xff})));
+    CHECK(none(Packet().ipv6().udp(to_esp).payload(Bytes{0xff})));
+    CHECK(none(Packet().ipv4().udp(to_esp)));
+    // What comes from the port is somebody's answer.
+    CHECK(none(Packet().ipv4().udp({.source_port = 4500, .dest_port = 4501}).payload(esp_bytes())));
+    CHECK(none(Packet().ipv6().udp({.source_port = 4500, .dest_port = 4501}).payload(esp_bytes())));
+    // A later fragment's payload may look like the port.
+    CHECK(none(Packet().ipv4({.fragment_offset = 3}).udp(to_esp).payload(esp_bytes())));
+}
+
+TEST_CASE("ESP in UDP in fragments is named so, and so is what was cut") {
+    const PortFields to_esp{.source_port = 4500, .dest_port = 4500};
+    CHECK(cause_of(Packet().ipv4({.more_fragments = true}).udp(to_esp).payload(esp_bytes()).frame()) ==
+          Cause::outer_fragment);
+    for (const Bytes& frame : {Packet().ipv4().udp(to_esp).payload(esp_bytes()).frame(),
+                               Packet().ipv6().udp(to_esp).payload(esp_bytes()).frame()}) {
+        const std::size_t udp = frame.size() - esp_bytes().size() - 8;
+        for (std::size_t size = 0; size < frame.size(); ++size) {
+            INFO(size);
+            const auto cause =
+                cause_of(Bytes(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(size)));
+            // Only with its ports there is it known what was cut.
+            CHECK((size < udp + 8 || cause == Cause::frame_truncated));
+        }
+    }
+}
+
 Bytes original() {
     return from_ip(Packet().ipv4({.source = "10.1.2.3", .dest = "10.4.5.6"}).tcp().payload(33).frame());
 }
