@@ -55,10 +55,11 @@ class FragmentTracker {
     struct Options {
         std::uint64_t clock_rate = 1;  ///< TSC cycles a second
         std::uint64_t seed = 0;        ///< secret
+        std::size_t buckets = 16'384;  ///< of datagrams that are remembered: FragmentTable's
         std::pmr::memory_resource* memory = std::pmr::new_delete_resource();
     };
 
-    /// Throws std::bad_alloc. About 10 MB. All but the options outlive it.
+    /// Throws std::bad_alloc. About 10 MB by default. All but the options outlive it.
     FragmentTracker(const TapTable& taps, FragmentBuffers& buffers, lib::WorkerCounters& counters,
                     const Options& options);
 
