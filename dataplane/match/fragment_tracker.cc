@@ -36,7 +36,7 @@ FragmentTracker::FragmentTracker(const TapTable& taps, FragmentBuffers& buffers,
               .lifetime = ticks(known_seconds * options.clock_rate),
               .seed = options.seed,
               .memory = options.memory}),
-      waiting_(most_waiting_fragments, options.seed, options.memory) {}
+      waiting_(options.waiting, options.seed, options.memory) {}
 
 std::uint64_t FragmentTracker::complete(HeaderBurst& burst, std::uint64_t tsc) {
     const Ticks now = ticks(tsc);

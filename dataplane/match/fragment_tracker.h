@@ -56,6 +56,7 @@ class FragmentTracker {
         std::uint64_t clock_rate = 1;  ///< TSC cycles a second
         std::uint64_t seed = 0;        ///< secret
         std::size_t buckets = 16'384;  ///< of datagrams that are remembered: FragmentTable's
+        std::uint32_t waiting = most_waiting_fragments;  ///< at most so many
         std::pmr::memory_resource* memory = std::pmr::new_delete_resource();
     };
 

@@ -23,7 +23,9 @@ using enum lib::WorkerCounter;
 
 constexpr std::uint16_t tapped_port = 5060;
 constexpr std::size_t room = 6;
-constexpr std::size_t buckets = 4;  // a table of the usual size takes 20 ms to make
+// Tables of the usual size take 20 ms to make.
+const dataplane::match::FragmentTracker::Options options{
+    .clock_rate = test::FragmentBox::clock_rate, .seed = 1, .buckets = 4, .waiting = 2 * room};
 
 // Even ones are IPv4; two of each family are of the tapped port, and differ in other things.
 struct Datagram {
@@ -91,7 +93,7 @@ void check(const test::FragmentBox& box, const Passed& passed) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    test::FragmentBox box(room, 1, buckets);
+    test::FragmentBox box(room, options);
     box.add(0, criterion(lib::Family::ipv4, false));
     box.add(1, criterion(lib::Family::ipv4, true));
     box.add(2, criterion(lib::Family::ipv6, false));

@@ -20,11 +20,11 @@ class FragmentBox final : private dataplane::match::FragmentBuffers {
   public:
     static constexpr std::uint64_t clock_rate = 2'000'000'000;
 
-    /// `room`: buffers for copies of early fragments; `buckets`: as of the tracker.
-    explicit FragmentBox(std::size_t room = dataplane::match::most_waiting_fragments, std::uint64_t seed = 1,
-                         std::size_t buckets = dataplane::match::FragmentTracker::Options{}.buckets)
-        : room_(room),
-          tracker_(table, *this, counters, {.clock_rate = clock_rate, .seed = seed, .buckets = buckets}) {}
+    /// `room`: buffers for copies of early fragments.
+    explicit FragmentBox(std::size_t room = dataplane::match::most_waiting_fragments, std::uint64_t seed = 1)
+        : FragmentBox(room, {.clock_rate = clock_rate, .seed = seed}) {}
+    FragmentBox(std::size_t room, const dataplane::match::FragmentTracker::Options& options)
+        : room_(room), tracker_(table, *this, counters, options) {}
     ~FragmentBox() = default;
     FragmentBox(const FragmentBox&) = delete;
     FragmentBox& operator=(const FragmentBox&) = delete;
