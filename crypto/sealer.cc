@@ -118,39 +118,53 @@ inline void finish(const OutboundSa& sa, const SealJob& job) {
     }
 }
 
-/// AES-GCM: a packet after the other by the library's direct call. A packet's body is moved just before its
-/// cipher reads it.
+/// What AES-GCM wants to know of a packet beside its text.
+struct GcmPacket {
+    Prepared prepared;
+    std::array<std::uint8_t, 12> nonce{};  ///< salt, then the packet's IV (RFC 4106 section 4)
+    std::array<std::uint8_t, 12> aad{};    ///< with extended sequence numbers (RFC 4106 section 5)
+};
+
+/// AES-GCM: a packet after the other by the library's direct call. A packet is put into place two packets
+/// before its cipher reads it: late enough to be in the first-level cache still, and early enough for its
+/// bytes, its nonce and its AAD to have got there. A wide load of what narrow stores have just written has to
+/// wait for them.
 std::size_t seal_gcm(IMB_MGR& manager, gcm_context_data& context, const OutboundSa& sa, std::uint64_t first,
                      std::span<SealJob> jobs) {
+    constexpr std::size_t ahead = 2;
     const KeyTables& keys = sa.key().tables();
     const bool extended = sa.extended_sequence();
     const auto encrypt =
         sa.suite().cipher_key_size == IMB_KEY_256_BYTES ? manager.gcm256_enc : manager.gcm128_enc;
-    std::array<std::uint8_t, 12> nonce{};  // salt, then the packet's IV (RFC 4106 section 4)
-    std::array<std::uint8_t, 12> long_aad{};
-    std::ranges::copy(keys.salt, nonce.begin());
+    std::array<GcmPacket, 2 * ahead> packets;  // by the job's number
+    for (GcmPacket& packet : packets) {
+        std::ranges::copy(keys.salt, packet.nonce.begin());
+    }
     std::size_t sealed = 0;
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-        SealJob& job = jobs[i];
-        const std::uint64_t counter = first + i;
-        Prepared packet;
-        job.verdict = prepare(sa, gcm_geometry, counter, job, packet);
-        if (job.verdict != SealVerdict::sealed) {
+    for (std::size_t next = 0; next < jobs.size() + ahead; ++next) {
+        if (next < jobs.size()) {
+            GcmPacket& packet = packets[next % packets.size()];
+            const std::uint64_t counter = first + next;
+            jobs[next].verdict = prepare(sa, gcm_geometry, counter, jobs[next], packet.prepared);
+            if (jobs[next].verdict == SealVerdict::sealed) {
+                store_big_endian(packet.prepared.esp + esp_header_size, counter);
+                store_big_endian(packet.nonce.data() + 4, counter);
+                if (extended) {
+                    (void)write_extended_aad(sa.spi(), counter, packet.aad);
+                }
+            }
+        }
+        if (next < ahead || jobs[next - ahead].verdict != SealVerdict::sealed) {
             continue;
         }
-        store_big_endian(packet.esp + esp_header_size, counter);
-        store_big_endian(nonce.data() + 4, counter);
-        // The AAD is the ESP header as it stands in the packet, or with the whole sequence number in it
-        // (RFC 4106 section 5).
-        const std::uint8_t* aad = packet.esp;
-        std::size_t aad_size = esp_header_size;
-        if (extended) {
-            aad_size = write_extended_aad(sa.spi(), counter, long_aad);
-            aad = long_aad.data();
-        }
-        std::uint8_t* const text = packet.esp + esp_header_size + gcm_geometry.iv_size;
-        encrypt(&keys.gcm, &context, text, text, packet.text, nonce.data(), aad, aad_size, text + packet.text,
-                gcm_geometry.icv_size);
+        const SealJob& job = jobs[next - ahead];
+        const GcmPacket& packet = packets[(next - ahead) % packets.size()];
+        const auto [esp, size] = packet.prepared;
+        std::uint8_t* const text = esp + esp_header_size + gcm_geometry.iv_size;
+        // The AAD is the ESP header as it stands in the packet, or with the whole sequence number in it.
+        encrypt(&keys.gcm, &context, text, text, size, packet.nonce.data(),
+                extended ? packet.aad.data() : esp, extended ? packet.aad.size() : esp_header_size,
+                text + size, gcm_geometry.icv_size);
         finish(sa, job);
         ++sealed;
     }

@@ -163,15 +163,15 @@ Delivery::Decision Delivery::decide(const TapTerms& terms, lib::TapSlot slot, co
         outbox_.add_clear(buffer, start, header + length, encapsulation.family);
         return;
     }
-    crypto::SealJob job{.inner = start,
-                        .length = header + length,
-                        .room = static_cast<std::uint32_t>(buffer.buf_len - RTE_PKTMBUF_HEADROOM)};
+    // Filled in where it stays: a copy of it would read in wide words what was written in narrow ones, and
+    // wait.
+    crypto::SealJob& job = outbox_.add_to_seal(buffer, *sa);
+    job.inner = start;
+    job.length = header + length;
+    job.room = static_cast<std::uint32_t>(buffer.buf_len - RTE_PKTMBUF_HEADROOM);
+    job.body = readable ? frame.data + from : nullptr;
+    job.body_length = readable ? length : 0;
     assert(job.length <= job.room);
-    if (readable) [[likely]] {
-        job.body = frame.data + from;
-        job.body_length = length;
-    }
-    outbox_.add_to_seal(buffer, *sa, job);
 }
 
 /// Puts the copy's packets into the outbox, or says why it is lost.

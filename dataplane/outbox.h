@@ -55,12 +55,13 @@ class Outbox {
         finish(buffer, start, length, family);
         add(buffer);
     }
-    /// The same of a packet that is yet to be sealed; what the job points to stays until flush().
-    void add_to_seal(rte_mbuf& buffer, const ActiveSa& sa, const crypto::SealJob& job) {
+    /// The same of a packet that is yet to be sealed: the job is the caller's to fill in, all of its first
+    /// part, and what it points to stays until flush().
+    crypto::SealJob& add_to_seal(rte_mbuf& buffer, const ActiveSa& sa) {
         sas_[job_count_] = &sa;
         job_packets_[job_count_] = static_cast<std::uint8_t>(packet_count_);
-        jobs_[job_count_++] = job;
         add(buffer);
+        return jobs_[job_count_++];
     }
     /// A copy that has no packet.
     void lose(lib::TapSlot slot, std::uint32_t bytes, Outcome cause) {
