@@ -83,11 +83,12 @@ class Reader {
         const std::uint32_t* const keys = side == Side::source ? burst_.source4.data() : burst_.dest4.data();
         for (unsigned left = levels; left != 0; left &= left - 1) {
             const auto level = static_cast<std::size_t>(std::countr_zero(left));
+            const Place place = place_of(group, level);
             look_up({.keys = keys,
                      .count = burst_.count,
                      .key_mask = KeySpace::ipv4_mask(level),
-                     .salt = key_space_.salt(place_of(group, level))},
-                    masks_.ipv4);
+                     .salt = key_space_.salt(place)},
+                    masks_.ipv4, place);
         }
     }
 
@@ -102,11 +103,12 @@ class Reader {
                 keys[frame] =
                     key_space_.fold(ipv6_address(addresses + (side == Side::source ? 0 : 16)), level);
             }
+            const Place place = place_of(group, level);
             look_up({.keys = keys.data(),
                      .count = burst_.count,
                      .key_mask = ~std::uint32_t{0},
-                     .salt = key_space_.salt(place_of(group, level))},
-                    masks_.ipv6);
+                     .salt = key_space_.salt(place)},
+                    masks_.ipv6, place);
         }
     }
 
@@ -122,7 +124,7 @@ class Reader {
 
     void walk_unkeyed(const Entry* head, std::uint64_t frames) {
         for (; frames != 0; frames &= frames - 1) {
-            walk(head, static_cast<std::uint32_t>(std::countr_zero(frames)));
+            walk(head, static_cast<std::uint32_t>(std::countr_zero(frames)), any_place);
         }
     }
 
@@ -133,7 +135,7 @@ class Reader {
             const bool is_packet = ((burst_.ipv4 | burst_.ipv6) >> frame & 1) != 0;
             for (const std::size_t list : {vlan, std::size_t{InterfaceLists::any}}) {
                 const Entry* const head = lists.heads[list].load(std::memory_order_acquire);
-                is_packet ? walk(head, frame) : walk_whole_frames(head, frame);
+                is_packet ? walk(head, frame, interface_place) : walk_whole_frames(head, frame);
             }
         }
     }
@@ -142,22 +144,24 @@ class Reader {
     struct Hit {
         const Bucket* bucket;
         std::uint32_t hash;
-        std::uint32_t frame;
+        std::uint16_t frame;
+        Place place;
     };
     struct List {
         const Entry* head;
         std::uint32_t hash;
-        std::uint32_t frame;
+        std::uint16_t frame;
+        Place place;
     };
 
-    void look_up(const Probe& probe, std::uint64_t frames) {
+    void look_up(const Probe& probe, std::uint64_t frames, Place place) {
         alignas(64) std::array<std::uint32_t, max_burst> hashes;
         std::uint64_t hits = probe_(index_.filter, probe, hashes.data()) & frames;
         for (; hits != 0; hits &= hits - 1) {
-            const auto frame = static_cast<std::uint32_t>(std::countr_zero(hits));
+            const auto frame = static_cast<std::uint16_t>(std::countr_zero(hits));
             const Bucket* const bucket = &index_.bucket(hashes[frame]);
             prefetch(bucket);
-            hits_[hit_count_++] = {bucket, hashes[frame], frame};
+            hits_[hit_count_++] = {bucket, hashes[frame], frame, place};
         }
     }
 
@@ -186,7 +190,7 @@ class Reader {
                 walk_all();
             }
             prefetch(head);
-            lists_[list_count_++] = {head, hit.hash, hit.frame};
+            lists_[list_count_++] = {head, hit.hash, hit.frame, hit.place};
         });
     }
 
@@ -197,17 +201,18 @@ class Reader {
             }
             const Entry* first = list.head;
             if (is_division(*first)) [[unlikely]] {
-                walk_parts(division_of(*first), list.hash, list.frame);
+                walk_parts(division_of(*first), list);
                 first = first->next.load(std::memory_order_acquire);
             }
-            walk(first, list.frame);
+            walk(first, list.frame, list.place);
         }
         list_count_ = 0;
     }
 
     /// The parts of a divided key that the frame belongs to.
     /// Apart, so that it does not take registers from what follows the common key.
-    [[gnu::noinline]] void walk_parts(const Division& division, std::uint32_t key_hash, std::uint32_t frame) {
+    [[gnu::noinline]] void walk_parts(const Division& division, const List& key) {
+        const std::uint32_t frame = key.frame;
         const Headers& headers = burst_.headers[frame];
         unsigned kinds = division.kinds.load(std::memory_order_relaxed);
         if constexpr (Question::of_fragments) {
@@ -219,22 +224,24 @@ class Reader {
         }
         for (kinds &= kinds_of(headers); kinds != 0; kinds &= kinds - 1) {
             const auto kind = static_cast<std::uint8_t>(std::countr_zero(kinds));
-            const std::uint32_t hash = part_hash(key_hash, kind, part_value(kind, headers, burst_.port));
+            const std::uint32_t hash = part_hash(key.hash, kind, part_value(kind, headers, burst_.port));
             if (!index_.may_hold(hash)) {
                 continue;
             }
             each_list(index_.bucket(hash), hash, [&](const Entry* head) {
                 if (head->hash == hash) {
-                    walk(head, frame);
+                    walk(head, frame, key.place);
                 }
             });
         }
     }
 
-    [[gnu::noinline]] void walk(const Entry* entry, std::uint32_t frame) {
+    /// `place`: where in the key space the list was found. Keys of two places may share a hash, such as both
+    /// addresses of one frame, and then a list; each leads to its own entries only.
+    [[gnu::noinline]] void walk(const Entry* entry, std::uint32_t frame, Place place) {
         for (; entry != nullptr; entry = entry->next.load(std::memory_order_acquire)) {
             const TapRecord& record = record_of(*entry);
-            if (question_(record, frame)) {
+            if (entry->place == place && question_(record, frame)) {
                 report(*entry, record, frame);
             }
         }

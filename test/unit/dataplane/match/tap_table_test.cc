@@ -1,5 +1,6 @@
 #include "dataplane/match/tap_table.h"
 
+#include "dataplane/match/key_space.h"
 #include "test/unit/dataplane/match/table_fixture.h"
 
 namespace flowtap::test {
@@ -511,6 +512,49 @@ TEST_CASE("excluded frames and frames that are no IP are never matched", "[table
     parse_burst({}, *burst);
     table.classify(*burst, *matches);
     CHECK(matches->matched == 0);
+}
+
+/// The host that is found as a destination under the hash of this one as a source.
+lib::IpAddress mirrored(const lib::IpAddress& host, std::uint64_t seed) {
+    const KeySpace space(seed);
+    const auto level =
+        static_cast<std::size_t>(std::ranges::find(ipv4_levels, 32U) - std::begin(ipv4_levels));
+    const std::uint32_t salts = space.salt(place_of(group_of(lib::Family::ipv4, Side::source), level)) ^
+                                space.salt(place_of(group_of(lib::Family::ipv4, Side::dest), level));
+    lib::IpAddress other = host;
+    for (std::size_t i = 0; i < 4; ++i) {
+        other.bytes[i] ^= static_cast<std::uint8_t>(salts >> (24 - 8 * i));
+    }
+    return other;
+}
+
+TEST_CASE("A frame whose two addresses share a hash finds a tap once") {
+    constexpr std::uint64_t seed = 0x5eed;
+    const bool with_ports = GENERATE(false, true);
+    CheckedTable checked({.max_taps = 256, .seed = seed});
+    const auto host = lib::parse_address("192.0.2.77").value();
+    const lib::IpAddress other = mirrored(host, seed);
+    // Some tap has to be of a destination, for destinations to be looked up at all.
+    lib::Criterion elsewhere;
+    elsewhere.dest_address = {range("203.0.113.9", "203.0.113.9")};
+    checked.add(0, elsewhere);
+    // With ports there are enough taps of the host to divide its key.
+    for (std::uint16_t tap = 1; tap <= (with_ports ? 100 : 1); ++tap) {
+        lib::Criterion criterion = from_host(lib::to_string(host));
+        if (with_ports) {
+            criterion.dest_port = {{tap, tap, false}};
+        }
+        checked.add(tap, criterion);
+    }
+    checked.commit();
+    Asker asker(checked.table);
+    const std::string source = lib::to_string(host);
+    const std::string dest = lib::to_string(other);
+    const Bytes frame = Packet().ipv4({.source = source, .dest = dest}).tcp({.dest_port = 1}).frame(60);
+    CHECK(asker.slots(frame) == std::vector<std::uint32_t>{1});
+    // The other host does not get the taps of the first one.
+    CHECK(
+        asker.slots(Packet().ipv4({.source = dest, .dest = source}).tcp({.dest_port = 1}).frame(60)).empty());
 }
 
 }  // namespace
