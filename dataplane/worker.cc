@@ -42,12 +42,13 @@ void Worker::run() {
         for (const WorkerLane& lane : parts_.lanes) {
             received += serve(lane);
         }
+        bool busy = received != 0;
         if (fragments_.busy()) [[unlikely]] {
-            tend_fragments();
+            busy = tend_fragments() || busy;
         }
         parts_.quiescence.quiescent(parts_.reader);
         const std::uint64_t now = rte_rdtsc();
-        lib::add(received != 0 ? status.busy_cycles : status.idle_cycles, now - now_);
+        lib::add(busy ? status.busy_cycles : status.idle_cycles, now - now_);
         lib::add(status.heartbeat, 1);
         now_ = now;
     }
@@ -217,9 +218,11 @@ void Worker::keep_early(Frames frames, Mask early, Mask own, Mask counted) {
     });
 }
 
-void Worker::tend_fragments() {
-    deliver_resolved();
+/// True if it delivered any.
+bool Worker::tend_fragments() {
+    const bool delivered = deliver_resolved();
     fragments_.tend(now_);
+    return delivered;
 }
 
 /// One burst at most, since frames of the wires are waiting. False: there was none.

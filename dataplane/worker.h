@@ -85,7 +85,7 @@ class Worker {
     void forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes);
     Mask deliver(const match::HeaderBurst& burst, Mask counted);
     void keep_early(Frames frames, Mask early, Mask own, Mask counted);
-    void tend_fragments();
+    bool tend_fragments();
     bool deliver_resolved();
 
     Parts parts_;

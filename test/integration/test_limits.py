@@ -274,3 +274,20 @@ def test_copies_that_a_full_delivery_port_loses_are_told():
                 told += int(notice["DROPPED-PACKETS"])
                 size += int(notice["DROPPED-BYTES"])
         assert told == lost > 1000 and size == told * LENGTH
+
+
+def test_taps_beyond_those_that_one_frame_can_match_are_an_alarm():
+    most = 64
+    with LimitsLab() as lab:
+        lab.start_all()
+        lab.forwarding()
+        with lab.client() as one:
+            for _ in range(most + 2):
+                add(one, 1, "md1")
+            assert lab.health()["alarms"] == []
+            lab.feed.send(1, 3)
+            alarm = until(lambda: lab.health()["alarms"], "the alarm")
+            until(lambda: lab.show("delivery")["copies"]["owed"] == 3 * most, "the copies")
+            assert sum(int(entry["MATCHING-PACKETS"]) for entry in listed(one).values()) == 3 * most
+            alarm, = lab.health()["alarms"]
+            assert alarm.startswith("6 matches were left out")
