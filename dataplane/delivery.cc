@@ -14,6 +14,9 @@ namespace flowtap::dataplane {
 namespace {
 
 constexpr std::uint32_t largest_packet = 65'535;  // the length fields of IP
+/// Copies between two looks at the backlog: about what a half full queue can take in meanwhile, of the slower
+/// suites too; and as few looks as cost nothing.
+constexpr std::uint32_t look_interval = 64;
 
 std::uint8_t* packet_start(const rte_mbuf& buffer) {
     return static_cast<std::uint8_t*>(buffer.buf_addr) + RTE_PKTMBUF_HEADROOM;
@@ -179,6 +182,13 @@ Delivery::Decision Delivery::decide(const TapTerms& terms, lib::TapSlot slot, co
                                                               const CopyTarget& target, lib::TapSlot slot) {
     if (port_lost_) [[unlikely]] {
         return Outcome::copy_port_lost;
+    }
+    if (++unlooked_ == look_interval) [[unlikely]] {
+        unlooked_ = 0;
+        overloaded_ = backlog_->behind();
+    }
+    if (overloaded_) [[unlikely]] {
+        return Outcome::copy_overload;
     }
     if (target.route == RouteKind::none) [[unlikely]] {
         return Outcome::copy_no_route;

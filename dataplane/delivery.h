@@ -7,7 +7,8 @@
 // Every copy that is owed ends in one of two ways: it is sent, or it is lost under a cause that has a
 // counter. The ledger closes for each tap: copies owed = copies-sent + copies-dropped; for the worker:
 // matches = copies-sent + the sum of the copy-... counters. A copy that needs several packets is sent when
-// all of them are (outbox.h).
+// all of them are (outbox.h). Where frames wait that would be lost meanwhile, copies are given up
+// (backlog.h).
 //
 // A copy that is to be sealed is made while that is done, straight from the frame, so frames must stay
 // until flush(). Thread safety: the worker's own; no lock, allocation, exception, log or system call of its
@@ -15,6 +16,7 @@
 #pragma once
 
 #include "crypto/sealer.h"
+#include "dataplane/backlog.h"
 #include "dataplane/copy_buffers.h"
 #include "dataplane/drop_policies.h"
 #include "dataplane/held_frames.h"
@@ -55,11 +57,14 @@ class Delivery {
     Delivery(const Parts& parts, crypto::Sealer sealer);
 
     /// Before the first frame of a burst that came in at `port` and was classified with `generation`.
-    void begin(std::uint16_t port, match::Generation generation) {
+    /// `backlog`: of the queue that it came from; looked at while its copies are made.
+    void begin(std::uint16_t port, match::Generation generation, const Backlog& backlog) {
         view_ = &parts_.sas.view();
         port_lost_ = parts_.port.lost();
         port_ = port;
         generation_ = generation;
+        backlog_ = &backlog;
+        overloaded_ = overloaded_ && backlog.behind();
     }
     /// Before the frame is sent on: whether the tap, one that stops frames, takes it; if so, counts it. Asked
     /// once, after begin(); the match is marked as decided then.
@@ -105,6 +110,9 @@ class Delivery {
     match::Generation generation_ = 0;
     std::uint16_t port_ = 0;
     bool port_lost_ = false;
+    const Backlog* backlog_ = nullptr;
+    bool overloaded_ = false;     ///< copies are given up
+    std::uint32_t unlooked_ = 0;  ///< copies since the last look at the backlog
     std::uint32_t identification_;
     // Of the worker's counters, added to them by flush().
     std::uint64_t matches_ = 0;

@@ -97,7 +97,9 @@ std::expected<Device, std::string> parse_device(std::string_view text, std::size
     device.driver = head.substr(0, last + 1);
     device.name = fmt::format("{}{}", device.driver, index);
     for (const std::string_view key : {"iface", "rx_iface", "tx_iface"}) {
-        if (const auto value = device.argument(key); value && device.driver != "net_tap") {
+        // net_tap makes its interface; net_vhost's is the path of a socket.
+        if (const auto value = device.argument(key);
+            value && device.driver != "net_tap" && device.driver != "net_vhost") {
             device.interface = *value;
         }
     }

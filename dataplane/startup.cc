@@ -264,7 +264,11 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
         std::vector<WorkerLane> lanes;
         for (const Lane& lane : queues.workers[i]) {
             lanes.push_back(
-                {ports[lane.rx_port].get(), ports[lane.tx_port].get(), lane.rx_queue, lane.tx_queue});
+                {.rx = ports[lane.rx_port].get(),
+                 .tx = ports[lane.tx_port].get(),
+                 .rx_queue = lane.rx_queue,
+                 .tx_queue = lane.tx_queue,
+                 .backlog = {ports[lane.rx_port]->id(), lane.rx_queue, config.dataplane.queue_size}});
         }
         Delivery delivery{{.port = *ports[config.delivery.port],
                            .queue = static_cast<std::uint16_t>(i),

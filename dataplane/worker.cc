@@ -16,6 +16,7 @@ namespace {
 constexpr unsigned forward_retries = 32;
 /// One poll in so many is timed on its own, so that the clock itself costs nothing.
 constexpr std::uint64_t sample_interval = 64;
+constexpr Backlog of_no_queue;
 
 }  // namespace
 
@@ -86,7 +87,7 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
     Mask stopped = 0;
     if (matches_.matched != 0) {
         if (parts_.stops.on()) [[unlikely]] {
-            stopped = judge_burst(counters).stopped();
+            stopped = judge_burst(lane).stopped();
         }
         hold(frames);
     }
@@ -97,7 +98,7 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
     } else {
         forward_others(lane, frames, stopped);
     }
-    const Mask counted = held_.empty() ? 0 : deliver(headers_, 0);
+    const Mask counted = held_.empty() ? 0 : deliver(headers_, 0, lane.backlog);
     if (early != 0) [[unlikely]] {
         keep_early(frames, early, own, counted);
     }
@@ -130,13 +131,13 @@ Worker::Mask Worker::drop_own_output(const match::HeaderBurst& burst, Mask told)
     return own;
 }
 
-/// Of frames that came in at the port of these counters.
-Judgement Worker::judge_burst(lib::PortCounters& counters) {
-    delivery_.begin(headers_.port, matches_.generation);
+Judgement Worker::judge_burst(const WorkerLane& lane) {
+    delivery_.begin(headers_.port, matches_.generation, lane.backlog);
     const Judgement judgement =
         judge(headers_, matches_, [&](const match::Match& match, const match::Headers& headers) {
             return delivery_.holds_back(match, headers);
         });
+    lib::PortCounters& counters = parts_.status.ports[lane.rx->index()];
     const auto count = [](Mask frames) { return static_cast<std::uint64_t>(std::popcount(frames)); };
     lib::add(counters[lib::PortCounter::redirected_frames], count(judgement.redirected));
     lib::add(counters[lib::PortCounter::blocked_frames], count(judgement.blocked));
@@ -183,14 +184,14 @@ void Worker::forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes)
 
 /// Delivers the held frames of the burst, and lets go of them. Those of `counted` are not counted as matched
 /// packets again; returns the others that were.
-Worker::Mask Worker::deliver(const match::HeaderBurst& burst, Mask counted) {
+Worker::Mask Worker::deliver(const match::HeaderBurst& burst, Mask counted, const Backlog& backlog) {
     lib::WorkerCounters& counters = parts_.status.counters;
     Mask matched = 0;
     std::uint64_t bytes = 0;
     for (const HeldFrame& frame : held_.frames()) {
         delivery_.expect(matches_.frames[frame.place]);
     }
-    delivery_.begin(burst.port, matches_.generation);
+    delivery_.begin(burst.port, matches_.generation, backlog);
     for (const HeldFrame& frame : held_.frames()) {
         const std::size_t i = frame.place;
         const match::Headers& headers = burst.headers[i];
@@ -243,7 +244,7 @@ bool Worker::deliver_resolved() {
         }
         held_.adopt(*resolved_.frames[i], i);
     }
-    (void)deliver(resolved_.headers, resolved_.counted);
+    (void)deliver(resolved_.headers, resolved_.counted, of_no_queue);
     return true;
 }
 

@@ -12,6 +12,7 @@
 // loop.
 #pragma once
 
+#include "dataplane/backlog.h"
 #include "dataplane/burst.h"
 #include "dataplane/delivery.h"
 #include "dataplane/fragment_copies.h"
@@ -49,6 +50,7 @@ struct WorkerLane {
     const Port* tx = nullptr;
     std::uint16_t rx_queue = 0;
     std::uint16_t tx_queue = 0;
+    Backlog backlog;  ///< of the receive queue
 };
 
 class Worker {
@@ -79,11 +81,11 @@ class Worker {
     std::uint16_t serve(const WorkerLane& lane);
     void count_uneven();
     Mask drop_own_output(const match::HeaderBurst& burst, Mask told);
-    Judgement judge_burst(lib::PortCounters& counters);
+    Judgement judge_burst(const WorkerLane& lane);
     void hold(Frames frames);
     void forward_others(const WorkerLane& lane, Frames frames, Mask stopped);
     void forward(const WorkerLane& lane, Frames frames, std::uint64_t bytes);
-    Mask deliver(const match::HeaderBurst& burst, Mask counted);
+    Mask deliver(const match::HeaderBurst& burst, Mask counted, const Backlog& backlog);
     void keep_early(Frames frames, Mask early, Mask own, Mask counted);
     bool tend_fragments();
     bool deliver_resolved();

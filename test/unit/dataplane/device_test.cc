@@ -35,6 +35,7 @@ TEST_CASE("the kernel interface is known where it must exist, and only there") {
     CHECK(dataplane::parse_device("net_af_packet0,iface=eth1", 0)->interface == "eth1");
     CHECK(dataplane::parse_device("net_pcap0,rx_iface=eth2", 0)->interface == "eth2");
     CHECK(dataplane::parse_device("net_tap0,iface=new0", 0)->interface.empty());
+    CHECK(dataplane::parse_device("net_vhost0,iface=/run/vm.sock", 0)->interface.empty());
     CHECK(dataplane::parse_device("net_pcap0,rx_pcap=/iface=x", 0)->interface.empty());
 }
 
