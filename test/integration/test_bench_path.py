@@ -41,14 +41,20 @@ def can_run_testpmd():
 
 
 @pytest.mark.skipif(not can_run_testpmd(), reason=f"needs root, two cores and {TESTPMD_HUGE_PAGES} huge pages")
-@pytest.mark.parametrize("name", ["forward-60-0", "copy1-60-10000", "copy100-1514-10000", "pdump1-60-10000",
-                                  "pdump100-60-10000"])
-def test_compare_measures_a_row(name):
+@pytest.mark.parametrize("name, peer, tapped", [
+    ("forward-60-0", "testpmd-io", 0), ("copy1-60-10000", "testpmd-io", 1), ("copy100-1514-10000", "testpmd-io", 100),
+    ("pdump1-60-10000", "testpmd-pdump", 1), ("pdump100-60-10000", "testpmd-pdump", 100),
+    ("seal-64-aes-256-gcm-16", "ipsec-mb", 100), ("seal-1490-3des-cbc-hmac-sha1-96", "ipsec-mb", 100),
+    ("cryptodev-64", "cryptodev", 0), ("inline10-60", "sum-of-parts", 10), ("classify-10000", "rte_acl", 0),
+    ("hostile-ports-candidate-10000", "clean", 0)])
+def test_compare_measures_a_row(name, peer, tapped):
     (row,) = rows_of(COMPARE, "--json", "--rounds", 2, "--seconds", 0.3, "--row", name)
     assert row["row"] == name and row["rounds"] == 2
-    assert row["peer"] == ("testpmd-pdump" if name.startswith("pdump") else "testpmd-io")
+    assert row["peer"] == peer and row["tapped_percent"] == tapped
     assert row["mpps"] > 0 and row["peer_mpps"] > 0 and row["cycles"] > 0
-    assert row["tapped_percent"] == int(re.match(r"[a-z]+(\d*)-", name)[1] or 0)
+    assert ("bare" in row) == (not peer.startswith("testpmd"))
+    if name.startswith("seal"):
+        assert row["ratio"] < row["bare"], "the whole path takes longer than a part of it"
 
 
 def sources(path):
@@ -139,8 +145,9 @@ def test_options_that_make_no_sense_are_refused(name, arguments):
 
 def test_plot_takes_the_median_of_a_row_and_leaves_zero_taps_out():
     plot = load(ROOT / "tools" / "bench" / "plot")
-    lines = [json.dumps({"row": "hash-none", "simd": "-", "taps": taps, "cycles": cycles})
-             for taps, cycles in ((100, 9), (10, 5), (10, 1), (10, 2), (0, 7))]
+    lines = [json.dumps({"row": "hash-none", "simd": "-", "taps": taps, "cycles": 5, "mpps": mpps})
+             for taps, mpps in ((100, 9), (10, 5), (10, 1), (10, 2), (0, 7))]
+    lines.append(json.dumps({"row": "add", "simd": "-", "taps": 100, "cycles": 5, "p99_us": 1}))
     assert plot.read_rows([*lines, ""]) == {("hash-none", "-"): {10: 2, 100: 9}}
     assert list(plot.read_rows(lines)["hash-none", "-"]) == [10, 100]
 

@@ -1,9 +1,10 @@
 """What sealing is compared with: IPsec-MB for packets that lie ready (esp-bench's row `raw`: no ESP, no copy), and DPDK's
 cryptodev over the same library (dpdk-test-crypto-perf)."""
 
-import json
 import re
 import subprocess
+
+from microbenchmarks import rows_of
 
 ETHERNET = 14
 ENCAPSULATION = 28  # IPv4 and UDP in front of the original packet
@@ -11,12 +12,7 @@ ENCAPSULATION = 28  # IPv4 and UDP in front of the original packet
 
 def esp_rows(options, suite, frame_bytes):
     """(cycles a packet, Mpps) of esp-bench's rows, for originals that come in frames of this size."""
-    command = ["taskset", "-c", options.core, options.build / "test" / "bench" / "esp-bench", "--json", "--suite", suite,
-               "--original", frame_bytes - ETHERNET]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"esp-bench ended with {done.returncode}:\n{done.stderr}")
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = rows_of(options, "esp-bench", "--suite", suite, "--original", frame_bytes - ETHERNET)
     return {row["row"]: (row["cycles"], row["mpps"]) for row in rows}
 
 
