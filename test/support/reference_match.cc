@@ -122,7 +122,7 @@ Reading read_ipv6(View rest, std::size_t l3_offset) {
         if (current == 44) {
             size = 8;
             if (payload.number(2) / 8 != 0) {
-                if (extension_protocols.contains(next)) {
+                if (extension_protocols.contains(next) || skipped + size > 512) {
                     return addresses_only;
                 }
                 return read_upper(facts, payload.from(8), next, true);
