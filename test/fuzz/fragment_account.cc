@@ -119,7 +119,7 @@ void FragmentAccount::give_to_port_tap(std::size_t frame, const Upper& upper) {
 
 void FragmentAccount::learn(const DatagramKey& key, const Upper& upper) {
     const Upper* const before = known(key);
-    counts_.conflict += before != nullptr && *before != upper ? 1 : 0;
+    counts_.conflict += std::uint64_t{before != nullptr && *before != upper};
     known_[key] = {upper, now_};
     seen_.insert(key);
     const auto take = [&](const Waiting& one) {

@@ -278,8 +278,12 @@ void MatchBox::tell(std::size_t variant, std::size_t place, const std::vector<Pa
         for (const Payload payload : one) {
             if (!std::ranges::binary_search(other, payload)) {
                 const std::size_t slot = static_cast<std::uint64_t>(payload) >> 32;
-                text += "\n" + std::string(what) + ", slot " + std::to_string(slot) + ": " +
-                        (live_[slot] != nullptr ? test::to_string(live_[slot]->criterion) : "no tap");
+                text += '\n';
+                text += what;
+                text += ", slot ";
+                text += std::to_string(slot);
+                text += ": ";
+                text += live_[slot] != nullptr ? test::to_string(live_[slot]->criterion) : "no tap";
             }
         }
     };

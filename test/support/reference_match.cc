@@ -322,7 +322,7 @@ bool reference_matches(const lib::Criterion& criterion, const PacketFacts& facts
         return false;
     }
     // Of an unknown protocol only that is true which is true of every protocol.
-    for (int protocol = 0; protocol < 256; ++protocol) {
+    for (int protocol = 0; !criterion.protocol.empty() && protocol < 256; ++protocol) {
         if ((!facts.protocol || *facts.protocol == protocol) && !list_matches(criterion.protocol, protocol)) {
             return false;
         }
