@@ -14,9 +14,10 @@ from wires import Wires
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
-TAPS = 10_000 if os.environ.get("FLOWTAP_LONG") else 1_000
+LONG = bool(os.environ.get("FLOWTAP_LONG"))
+TAPS = 10_000 if LONG else 1_000
 GROUP = TAPS // 100     # taps of one commit
-EVERY = 8               # one frame in so many is a tap's, or was, or will be
+EVERY = 2 if LONG else 8  # one frame in so many is a tap's, or was, or will be
 FRAMES = 5 * GROUP * EVERY  # each way, after each commit, and again with no commit: each tap that there is has some
 # How much longer than at other times the slowest frame may take around a commit, in the middle of all commits. What
 # a change of the table costs a worker is some cache misses; the rest is what the machine does otherwise.
