@@ -98,6 +98,10 @@ class Traffic:
             self.wrong = self.wrong or repr(error)
             raise
 
+    def aim(self, taps):
+        """From now on the frames are of the hosts of these."""
+        self.taps = taps
+
     def crossed(self):
         """Frames that have come out by now, each way: their taps were looked up before."""
         return tuple(self.received)
@@ -120,10 +124,13 @@ class Traffic:
         self.thread.join()
 
 
-def churn(driver, traffic):
-    """Adds and removes every tap; returns {tap: (before ADD, after ADD, before DELETE, after DELETE)}, each the
-    serial numbers of both ways."""
+def churn(driver, traffic, taps, group, frames):
+    """Adds and removes `taps` taps, `group` a commit, `frames` frames each way after each; returns {tap: (before ADD, after ADD, before DELETE, after DELETE)},
+    each the serial numbers of both ways."""
     spans = {}
+
+    def slot(tap):
+        return tap % (3 * group)  # groups live at a time: two, and the one that goes with the commit that adds another
 
     def commit(removed, added):
         driver.do_all([{"do": "remove", "slot": slot(tap), "id": tap + 1} for tap in removed] +
@@ -135,22 +142,18 @@ def churn(driver, traffic):
         for tap in (*removed, *added):
             spans[tap] = (*spans.get(tap, ()), before, after)
 
-    groups = [range(start, start + GROUP) for start in range(0, TAPS, GROUP)]
+    groups = [range(start, start + group) for start in range(0, taps, group)]
     for step in range(len(groups) + 2):
-        first = max(0, step - 3) * GROUP
-        traffic.taps = range(first, min(TAPS, max(first + GROUP, (step + 2) * GROUP)))
+        first = max(0, step - 3) * group
+        traffic.aim(range(first, min(taps, max(first + group, (step + 2) * group))))
         removed = groups[step - 2] if step >= 2 else ()
         added = groups[step] if step < len(groups) else ()
         if step % 3 == 0:  # in two commits, else in one
             commit(removed, ())
             removed = ()
         commit(removed, added)
-        traffic.wait(FRAMES)
+        traffic.wait(frames)
     return spans
-
-
-def slot(tap):
-    return tap % (3 * GROUP)  # groups live at a time: two, and the one that goes with the commit that adds another
 
 
 def copies_by_tap(frames):
@@ -179,6 +182,20 @@ def check_tap(tap, way, span, own, got):
     return len(owed)
 
 
+def check_copies(frames, own, spans, is_right):
+    """`own`: {(tap, way): serial numbers of its frames}; `is_right(packet, tap, way, serial)`: it is what was sent."""
+    copies = copies_by_tap(frames)
+    owed = 0
+    for tap, span in spans.items():
+        for way in KINDS[tap % len(KINDS)][0]:
+            got = copies.pop((tap, way), [])
+            for serial, packet in got:
+                assert is_right(packet, tap, way, serial), "a copy is the packet"
+            owed += check_tap(tap, way, span, own[tap, way], [serial for serial, _ in got])
+    assert not copies, "copies that no tap asked for"
+    assert owed > len(spans), "and the taps had something to copy"
+
+
 def test_ten_thousand_taps_come_and_go_between_frames(tmp_path):
     with Wires("ab") as wires, \
          Box(tmp_path, wait=TAPS_FIRST, device_a="net_af_packet0,iface=wire-a", device_b="net_af_packet1,iface=wire-b",
@@ -189,7 +206,7 @@ def test_ten_thousand_taps_come_and_go_between_frames(tmp_path):
             driver.commit()
             box.wait_ready()
             with Traffic(wires) as traffic:
-                spans = churn(driver, traffic)
+                spans = churn(driver, traffic, TAPS, GROUP, FRAMES)
             assert traffic.wrong is None, traffic.wrong
             assert traffic.received == traffic.sent, "no frame is lost"
             until(lambda: (c := driver.counters()["total"])["copies-sent"] == c["matches"], "the last copies")
@@ -199,18 +216,10 @@ def test_ten_thousand_taps_come_and_go_between_frames(tmp_path):
     for port, way in ((counters["ports"][0], OUT), (counters["ports"][1], BACK)):
         assert port["rx-packets"] == traffic.sent[way] and port["missed"] == 0 and "tx-dropped" not in port
 
-    copies = copies_by_tap(box.out("d"))
-    assert sum(map(len, copies.values())) == counters["total"]["copies-sent"]
+    frames = box.out("d")
+    assert len(frames) == counters["total"]["copies-sent"]
     own = {}
     for way in (OUT, BACK):
         for serial, tap in enumerate(traffic.targets[way]):
             own.setdefault((tap, way), []).append(serial)
-    owed = 0
-    for tap in range(TAPS):
-        for way in KINDS[tap % len(KINDS)][0]:
-            got = copies.pop((tap, way), [])
-            for serial, packet in got:
-                assert packet == traffic.frames[way][serial][14:], "a copy is the packet"
-            owed += check_tap(tap, way, spans[tap], own[tap, way], [serial for serial, _ in got])
-    assert not copies, "copies that no tap asked for"
-    assert owed > TAPS, "and the taps had something to copy"
+    check_copies(frames, own, spans, lambda packet, tap, way, serial: packet == traffic.frames[way][serial][14:])

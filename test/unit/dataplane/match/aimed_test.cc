@@ -1,8 +1,10 @@
 // Frames that nearly match, and recorded ones: with 1 to 100,000 taps, every variant of the table finds what
 // the reference finds. A decision is one frame against one tap in one variant; FLOWTAP_DECISIONS=N asks for
-// at least N of them for each number of taps and each variant (the suite `exact`: 10 million).
+// at least N of them for each number of taps and each variant (the suite `exact`: 10 million), and for as
+// many frames that a large table is not judged by a handful.
 #include "test/support/aimed_traffic.h"
 #include "test/support/recorded.h"
+#include "test/unit/dataplane/match/coverage.h"
 #include "test/unit/dataplane/match/table_fixture.h"
 
 #include <cstdlib>
@@ -16,6 +18,11 @@ using namespace dataplane::match;
 std::size_t wanted_decisions() {
     const char* const text = std::getenv("FLOWTAP_DECISIONS");
     return text == nullptr ? 200'000 : std::strtoull(text, nullptr, 10);
+}
+
+/// For each table, however many taps it has.
+std::size_t least_frames() {
+    return std::max<std::size_t>(128, wanted_decisions() / 5'000);
 }
 
 struct Hits {
@@ -48,6 +55,10 @@ class Tables {
             }
             REQUIRE(variant.table.stage_add(lib::TapSlot{slot}, lib::TapId{id}, criterion, Payload{id}));
         }
+        if (tap.id != 0) {
+            coverage_.remove_tap(tap.criterion);
+        }
+        coverage_.add_tap(criterion);
         tap = {id, std::move(criterion)};
     }
 
@@ -59,15 +70,21 @@ class Tables {
         }
     }
 
+    const Coverage& coverage() const { return coverage_; }
+
     /// Ids of the taps that each frame matches, as the reference says.
-    std::vector<std::uint64_t> expected(const RandomTraffic::Sample& sample, std::uint16_t port) const {
+    std::vector<std::uint64_t> expected(const RandomTraffic::Sample& sample, std::uint16_t port) {
         std::vector<std::uint64_t> ids;
         const auto facts = sample.is_packet ? std::optional(sample.facts) : std::nullopt;
         const lib::InterfaceTerm arrival{port, reference_vlan(sample.frame)};
         for (const Tap& tap : taps_) {
             if (reference_matches(tap.criterion, facts, arrival)) {
                 ids.push_back(tap.id);
+                coverage_.match(tap.criterion);
             }
+        }
+        if (facts) {
+            coverage_.frame(*facts);
         }
         std::ranges::sort(ids);
         return ids;
@@ -146,6 +163,7 @@ class Tables {
 
     std::deque<Variant> variants_;
     std::vector<Tap> taps_;
+    Coverage coverage_;
     std::uint64_t last_id_ = 0;
     std::unique_ptr<Matches> matches_ = std::make_unique<Matches>();
 };
@@ -173,13 +191,16 @@ class Run {
 
     Tally decide(std::size_t wanted) {
         for (std::uint32_t slot = 0; slot < population_; ++slot) {
-            tables_.put(slot, criterion());
+            tables_.put(slot, criterion(slot));
         }
         tables_.commit();
-        while (tally_.decisions < wanted) {
-            burst(std::min<std::size_t>(max_burst, 1 + (wanted - tally_.decisions) / population_));
+        while (tally_.decisions < wanted || tally_.frames < least_frames()) {
+            burst(tally_.decisions < wanted
+                      ? std::min<std::size_t>(max_burst, 1 + (wanted - tally_.decisions) / population_)
+                      : max_burst);
             for (std::uint64_t changes = std::max(1U, population_ / 500); changes > 0; --changes) {
-                tables_.put(slot(), criterion());
+                const std::uint32_t changed = slot();
+                tables_.put(changed, criterion(changed));
             }
             tables_.commit();
         }
@@ -187,19 +208,71 @@ class Run {
     }
 
     std::size_t variants() const { return tables_.variants(); }
+    const Coverage& coverage() const { return tables_.coverage(); }
 
   private:
     std::uint32_t slot() { return static_cast<std::uint32_t>(traffic_.below(population_)); }
 
+    bool is_large() const { return population_ >= 1000; }
+
+    // What slots hold: those of one host, those of a level each, and any.
+    std::uint32_t popular_slots() const { return is_large() ? 4 * max_matches : 0; }
+    std::uint32_t level_slots() const { return is_large() ? 512 : population_ / 4; }
+    std::uint32_t level_slot() {
+        return popular_slots() + static_cast<std::uint32_t>(traffic_.below(level_slots()));
+    }
+
+    lib::Criterion criterion(std::uint32_t slot) {
+        if (slot < popular_slots()) {
+            return popular(traffic_.chance(50));
+        }
+        const bool at_a_level =
+            population_ == 1 ? traffic_.chance(20) : slot < popular_slots() + level_slots();
+        return at_a_level ? of_a_level() : any_criterion();
+    }
+
     // With many wide taps every frame would match more of them than a table tells.
-    lib::Criterion criterion() {
-        const bool wide = population_ < 1000 || traffic_.below(5000) == 0;
+    lib::Criterion any_criterion() {
+        const bool wide = !is_large() || traffic_.below(5000) == 0;
         for (;;) {
             lib::Criterion made = any_criterion(wide);
             if (wide || is_narrow(made)) {
                 return made;
             }
         }
+    }
+
+    /// One host that more taps ask for than one frame can tell, half of them by more than its address.
+    lib::Criterion popular(bool bare) {
+        lib::Criterion made = bare ? lib::Criterion{} : traffic_.criterion(false);
+        made.family = lib::Family::ipv4;
+        made.source_address.clear();
+        made.dest_address.clear();
+        made.either_address = lib::parse_address("198.51.100.77").value();
+        return made;
+    }
+
+    /// A range that is looked up as blocks of one of the levels, anywhere: the other traffic passes few of
+    /// them.
+    lib::Criterion of_a_level() {
+        const bool v4 = traffic_.chance(40);
+        const auto draw = [&](const auto& levels) { return levels[traffic_.below(levels.size())]; };
+        const unsigned length = v4 ? draw(ipv4_levels) : draw(ipv6_levels);
+        lib::Criterion made;
+        made.family = v4 ? lib::Family::ipv4 : lib::Family::ipv6;
+        lib::AddressTerm term;
+        term.first.family = made.family;
+        for (std::size_t i = 0; i < lib::address_size(made.family); ++i) {
+            term.first.bytes[i] = static_cast<std::uint8_t>(traffic_.below(256));
+        }
+        term.last = term.first;
+        for (unsigned bit = length; bit < 8 * lib::address_size(made.family); ++bit) {
+            const auto mask = static_cast<std::uint8_t>(0x80 >> bit % 8);
+            term.first.bytes[bit / 8] = static_cast<std::uint8_t>(term.first.bytes[bit / 8] & ~mask);
+            term.last.bytes[bit / 8] = static_cast<std::uint8_t>(term.last.bytes[bit / 8] | mask);
+        }
+        (traffic_.chance(50) ? made.source_address : made.dest_address) = {term};
+        return made;
     }
 
     lib::Criterion any_criterion(bool wide) {
@@ -237,8 +310,12 @@ class Run {
 
     RandomTraffic::Sample sample(std::uint16_t port) {
         const std::uint64_t kind = traffic_.below(100);
+        if (is_large() && kind < 5) {
+            return aimed_.frame(popular(true), port);
+        }
         if (kind < 60) {
-            const lib::Criterion& target = tables_.criterion(slot());
+            const bool at_a_level = level_slots() != 0 && kind < 20;
+            const lib::Criterion& target = tables_.criterion(at_a_level ? level_slot() : slot());
             RandomTraffic::Sample made = aimed_.frame(target, port);
             const unsigned off = elements_off(target, made.facts, {port, reference_vlan(made.frame)});
             ++tally_.aimed;
@@ -279,16 +356,26 @@ class Run {
 void decide(std::uint32_t population) {
     CAPTURE(population);
     Run run(population, population + 17);
-    const Tally tally = run.decide(std::max(wanted_decisions(), population * (wanted_decisions() / 10'000)));
+    const Tally tally = run.decide(wanted_decisions());
+    const Coverage& met = run.coverage();
+    CHECK(tally.frames >= least_frames());
     // A comparison of nothing with nothing would prove little.
     CHECK(tally.percent(tally.aimed_hits) > 20);
     CHECK(tally.percent(tally.one_off) > 15);
     CHECK(tally.hits.beyond * 4 < tally.frames);
+    if (population >= 1000) {
+        CHECK(tally.hits.beyond * 200 > tally.frames);
+        CHECK(met.crowded() * 200 > tally.frames);
+    }
+    if (population == 1 || wanted_decisions() > 200'000) {  // else a large table's frames are too few for all
+        CHECK(met.rarest_level() * 1000 > tally.frames);
+    }
     if (wanted_decisions() > 200'000) {
         WARN(population << " taps: " << tally.decisions << " decisions in each of " << run.variants()
                         << " variants, " << tally.frames << " frames, " << tally.hits.frames
                         << " of them match " << tally.hits.taps << " taps, " << tally.hits.beyond
-                        << " more than are told; of the " << tally.aimed << " aimed frames "
+                        << " more than are told, " << met.crowded() << " are of crowded hosts, at least "
+                        << met.rarest_level() << " of each level; of the " << tally.aimed << " aimed frames "
                         << tally.percent(tally.aimed_hits) << " % match their tap, "
                         << tally.percent(tally.one_off) << " % would but for one element");
     }
