@@ -95,8 +95,8 @@ json alarms(const ViewSources& sources) {
     }
     if (const auto left_out = copies(sources, static_cast<std::size_t>(lib::WorkerCounter::match_overflow));
         left_out != 0) {
-        list.push_back(fmt::format("{} matches were left out: more taps than one frame can match (match-overflow)",
-                                   left_out));
+        list.push_back(fmt::format(
+            "{} matches were left out: more taps than one frame can match (match-overflow)", left_out));
     }
     if (const auto suspects = sources.service.suspects(); suspects != 0) {
         list.push_back(fmt::format("authentication fails repeatedly on {} DTCP sessions", suspects));

@@ -49,7 +49,7 @@ struct WorkerStatus {
     WorkerCounters counters;
     std::array<PortCounters, max_ports> ports;
     std::array<SaCounters, max_sas> sas;
-    alignas(64) Counter busy_cycles;  ///< TSC cycles of polls that received something, or delivered late fragments
+    alignas(64) Counter busy_cycles;  ///< TSC cycles of polls that had something to do
     Counter idle_cycles;              ///< TSC cycles of the others
     Counter heartbeat;                ///< grows while the worker polls
     Counter lcore;                    ///< the core of the configuration; written once at start
