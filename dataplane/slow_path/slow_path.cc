@@ -138,7 +138,7 @@ std::uint32_t SlowPath::turn() {
 std::uint32_t SlowPath::serve_port() {
     std::uint32_t total = 0;
     lib::PortCounters& counters = parts_.status.port;
-    for (std::uint16_t queue = 0; queue < parts_.rx_queues; ++queue) {
+    for (std::uint16_t queue = 0; queue < parts_.rx_queues && !parts_.port.lost(); ++queue) {
         std::array<rte_mbuf*, burst_size> received;
         const std::uint16_t frames = rte_eth_rx_burst(parts_.port.id(), queue, received.data(), burst_size);
         for (rte_mbuf* mbuf : std::span(received).first(frames)) {

@@ -284,6 +284,7 @@ std::string layout_text() {
     lib::add_counters(text, lib::worker_counters);
     lib::add_counters(text, lib::tap_counters);
     lib::add_counters(text, lib::sa_counters);
+    lib::add_counters(text, lib::slow_path_counters);
     lib::add_link(text);
     return text;
 }
