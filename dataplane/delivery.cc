@@ -33,7 +33,7 @@ Delivery::Delivery(const Parts& parts, crypto::Sealer sealer)
       buffers_(parts.pool),
       outbox_({.port = parts.port,
                .queue = parts.queue,
-               .next_hop = parts.next_hop,
+               .next_hops = parts.next_hops,
                .status = parts.status,
                .taps = parts.taps},
               std::move(sealer)),

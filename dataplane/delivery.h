@@ -22,6 +22,7 @@
 #include "dataplane/held_frames.h"
 #include "dataplane/match/headers.h"
 #include "dataplane/match/tap_table.h"
+#include "dataplane/next_hops.h"
 #include "dataplane/outbox.h"
 #include "dataplane/over_board.h"
 #include "dataplane/port.h"
@@ -44,7 +45,7 @@ class Delivery {
         std::uint16_t queue = 0;
         rte_mempool* pool = nullptr;  ///< of copy_data_room(mtu); nobody else takes from it
         const SaTable& sas;
-        lib::MacAddress next_hop{};
+        const NextHops& next_hops;
         std::uint32_t mtu = 0;  ///< largest IP packet on the delivery port
         lib::WorkerStatus& status;
         std::span<lib::TapCounters> taps;

@@ -73,9 +73,13 @@ bool valid_interface(const InterfaceRecord& interface) {
     return interface.port < max_ports && (interface.vlan <= 4094 || interface.vlan == any_vlan);
 }
 
+bool is_direction(SaDirection direction) {
+    return direction == SaDirection::seals || direction == SaDirection::opens;
+}
+
 bool valid_sa(const SaInstall& install) {
     return install.spi >= first_spi && install.extended_sequence <= 1 && install.udp_encapsulation <= 1 &&
-           is_zero(install.reserved);
+           is_direction(install.direction) && is_zero(install.reserved);
 }
 
 bool valid_key(const SaInstall& install) {
@@ -89,6 +93,11 @@ bool valid_key(const SaInstall& install) {
 
 bool valid_lease(const Lease& lease) {
     return lease.count != 0 && lease.count <= std::numeric_limits<std::uint64_t>::max() - lease.first;
+}
+
+bool valid_lease(const SaInstall& install) {
+    return install.direction == SaDirection::seals ? valid_lease(install.lease)
+                                                   : install.lease.first == 0 && install.lease.count == 0;
 }
 
 }  // namespace flowtap::lib

@@ -64,16 +64,19 @@ struct WireConfig {
 
 struct DeliveryConfig {
     std::uint16_t port = 0;  ///< index in ports
-    std::vector<Prefix> addresses;
-    MacAddress next_hop{};     ///< where the delivery port sends
-    std::uint32_t mtu = 1500;  ///< largest IP packet on the delivery port, 576..9198
+    std::vector<InterfaceAddress> addresses;
+    std::string interface{};            ///< the kernel's interface on the port; empty: the port only sends
+    std::vector<IpAddress> gateways{};  ///< of `interface`, the preferred ones first
+    MacAddress next_hop{};              ///< without `interface`: where the port sends
+    std::uint32_t mtu = 1500;           ///< largest IP packet on the delivery port, 576..9198
 };
 
 struct TunnelConfig {
     std::string name;
     IpAddress local;
     IpAddress remote;
-    std::filesystem::path sa;  ///< file of static keys
+    std::filesystem::path sa;       ///< file of static keys
+    std::filesystem::path sa_in{};  ///< the same for what the gateway seals; empty: nothing is opened
 };
 
 /// No two routes overlap: there is never a question which of two a copy takes.

@@ -279,6 +279,7 @@ void check_config(ConfigReader& reader, const Config& config) {
     check_port_uses(reader, config);
     check_tunnels(reader, config);
     check_routes(reader, config);
+    check_delivery(reader, config);
     check_destinations(reader, config);
     check_interfaces(reader, config);
     check_udp(reader, config.udp);

@@ -12,6 +12,7 @@ namespace {
 constexpr std::uint32_t largest_core = 1023;
 constexpr std::uint32_t most_taps = 16'777'216;
 constexpr std::size_t many = 4096;
+constexpr std::size_t most_gateways = 8;
 constexpr std::uint64_t most_bandwidth = 1'000'000'000'000'000;  // bit/s
 
 /// A section that is a table of the Config, or a list of tables.
@@ -120,9 +121,18 @@ ConfigSection delivery_section() {
         "delivery", true, &Config::delivery, "Where copies leave the box.",
         {required_key("port", &S::port, reference(&ConfigReader::ports, "port"),
                       "the port, which is in no wire"),
-         optional_key("addresses", &S::addresses, list_of(ip_prefix(), 0, many),
+         optional_key("addresses", &S::addresses, list_of(interface_address(), 0, many),
                       "addresses of this box on that port"),
-         required_key("next-hop-mac", &S::next_hop, mac_address(), "the router that the port sends to"),
+         optional_key("interface", &S::interface, interface_text(),
+                      "the network interface that the kernel gets on the port: it has the addresses, answers "
+                      "ARP, ND and ICMP, and reaches the content destinations by the routes below",
+                      "none: the port only sends"),
+         optional_key("gateways", &S::gateways, list_of(ip_address(), 1, most_gateways),
+                      "with `interface`: the routers on the port's link; of each IP version, the first one "
+                      "that answers is sent to",
+                      "none"),
+         optional_key("next-hop-mac", &S::next_hop, mac_address(),
+                      "without `interface`: the router that the port sends to", "none: with `interface`"),
          optional_key("mtu", &S::mtu, integer<std::uint32_t>(576, 9198),
                       "largest IP packet that the port sends, bytes")});
 }
@@ -134,7 +144,10 @@ ConfigSection tunnel_section() {
         {required_key("name", &S::name, name_text(), "what routes call it"),
          required_key("local", &S::local, ip_address(), "outer source address, one of this box"),
          required_key("remote", &S::remote, ip_address(), "outer destination address, of the same family"),
-         required_key("sa", &S::sa, existing_file(), "file of static keys, mode 0600")},
+         required_key("sa", &S::sa, existing_file(), "file of static keys, mode 0600"),
+         optional_key("sa-in", &S::sa_in, existing_file(),
+                      "the same for what comes out of the tunnel; with `interface` of [delivery]",
+                      "nothing is taken from the tunnel")},
         [](ConfigReader& reader, const toml::table&, S& tunnel) { reader.tunnels.push_back(tunnel.name); });
 }
 

@@ -23,6 +23,7 @@ inline constexpr std::uint32_t layout_version = 5;
 inline constexpr std::size_t max_ports = 32;
 inline constexpr std::size_t max_workers = 64;
 inline constexpr std::size_t max_sas = 64;
+inline constexpr std::size_t max_next_hops = 72;     ///< neighbours that the delivery port may send to
 inline constexpr std::size_t max_destinations = 16;  ///< content destinations of one tap
 
 /// A tap's place in the dataplane and in the status region, chosen by control, < max-taps. It is used again
@@ -45,7 +46,7 @@ enum class CommandKind : std::uint16_t {
     tap_interfaces,
     tap_update,  ///< new terms of service for a tap that is there, with the commit
     tap_remove,
-    sa_install,  ///< an SA that is there already with the same id keeps its counter
+    sa_install,  ///< an SA that is there already with the same id keeps its counter, or its replay window
     sa_lease,
     sa_remove,
     commit,
@@ -185,6 +186,10 @@ enum class Suite : std::uint8_t {
     triple_des_cbc_hmac_sha1_96,
 };
 
+/// What an SA does. Each direction has slots of its own (a refusal of what opens says its slot + max_sas),
+/// and what opens uses no counter: its lease is empty.
+enum class SaDirection : std::uint8_t { seals, opens };
+
 /// A block of an SA's 64-bit counter, recorded durably by control before it is granted: [first, first +
 /// count).
 struct Lease {
@@ -203,7 +208,8 @@ struct SaInstall {
     std::uint8_t extended_sequence = 0;  ///< 1: 64-bit sequence numbers (RFC 4303 section 2.2.1)
     std::uint8_t udp_encapsulation = 0;  ///< 1: in UDP on port 4500 (RFC 3948)
     std::uint16_t padded_length = 0;  ///< TFC: shorter inner packets are filled to it (RFC 4303 section 2.7)
-    std::array<std::uint8_t, 4> reserved{};
+    SaDirection direction = SaDirection::seals;
+    std::array<std::uint8_t, 3> reserved{};
     std::array<std::uint8_t, key_capacity> key{};  ///< cipher key, then salt or authentication key
 };
 

@@ -138,7 +138,11 @@ std::string judge(const lib::SaInstall& install, const lib::ReaderLimits& limits
         install.header.slot < 64 && install.header.id != 0 && install.tunnel < limits.tunnel_count &&
         install.spi > 255 && static_cast<unsigned>(install.suite) < key_sizes.size() &&
         install.key_size == key_sizes[static_cast<unsigned>(install.suite)] &&
-        install.extended_sequence < 2 && install.udp_encapsulation < 2 && !bad_lease(install.lease);
+        install.extended_sequence < 2 && install.udp_encapsulation < 2 &&
+        (install.direction == lib::SaDirection::seals
+             ? !bad_lease(install.lease)
+             : static_cast<unsigned>(install.direction) == 1 && install.lease.first == 0 &&
+                   install.lease.count == 0);
     return good ? "" : "an SA";
 }
 
@@ -207,6 +211,9 @@ std::vector<lib::CommandRecord> MutationRun::make_valid() {
     install.key_size = 36;
     install.key[35] = 1;
     batch.install_sa(lib::SaSlot{1}, 7, install);
+    install.direction = lib::SaDirection::opens;
+    install.lease = {};
+    batch.install_sa(lib::SaSlot{1}, 9, install);
     batch.extend_lease(lib::SaSlot{1}, 7, {.first = 1ULL << 32, .count = 1ULL << 32});
     batch.remove_sa(lib::SaSlot{2}, 8);
     batch.commit(lib::Token{random_()});
