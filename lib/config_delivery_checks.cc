@@ -18,7 +18,7 @@ std::string_view name_of(Family family) {
 
 /// Keys that mean nothing without `interface`, and one that means nothing with it.
 void check_without_interface(ConfigReader& reader, const Config& config) {
-    if (reader.good("delivery", 0, "next-hop-mac") == nullptr) {
+    if (!reader.there("delivery", 0, "next-hop-mac")) {
         reader.error(reader.where("delivery", 0, "next-hop-mac"),
                      "[delivery] needs `next-hop-mac`, or `interface` with `gateways`");
     }
@@ -123,7 +123,7 @@ void check_delivery(ConfigReader& reader, const Config& config) {
     }
     const toml::node* const interface = reader.good("delivery", 0, "interface");
     if (interface == nullptr) {
-        if (delivery.interface.empty()) {
+        if (!reader.there("delivery", 0, "interface")) {
             check_without_interface(reader, config);
         }
         return;

@@ -86,7 +86,7 @@ struct SlowPathStatus {
     alignas(
         64) std::array<Counter, max_next_hops> next_hops;  ///< 0: does not answer; else its MAC address, and
                                                            ///< bit 48. In the order of next_hop_addresses()
-    Counter heartbeat;  ///< grows with every turn
+    Counter heartbeat;                                     ///< grows with every turn
 };
 
 /// The status block at the head of the status region's counters. TapCounters[worker][slot] follow it; where,

@@ -66,6 +66,11 @@ void InboundTable::rollback() {
 }
 
 void InboundTable::publish() {
+    const auto changes = [](const Staged& staged) { return staged.install || staged.remove; };
+    if (!resync_ && std::ranges::none_of(staged_, changes)) {
+        rollback();
+        return;
+    }
     auto view = std::make_shared<InboundView>();
     std::vector<std::shared_ptr<const void>> gone;
     for (std::size_t slot = 0; slot < lib::max_sas; ++slot) {

@@ -134,15 +134,15 @@ bool bad_lease(const lib::Lease& lease) {
 constexpr std::array<unsigned, 12> key_sizes{36, 20, 36, 36, 52, 48, 64, 64, 80, 80, 96, 44};
 
 std::string judge(const lib::SaInstall& install, const lib::ReaderLimits& limits) {
-    const bool good =
-        install.header.slot < 64 && install.header.id != 0 && install.tunnel < limits.tunnel_count &&
-        install.spi > 255 && static_cast<unsigned>(install.suite) < key_sizes.size() &&
-        install.key_size == key_sizes[static_cast<unsigned>(install.suite)] &&
-        install.extended_sequence < 2 && install.udp_encapsulation < 2 &&
-        (install.direction == lib::SaDirection::seals
-             ? !bad_lease(install.lease)
-             : static_cast<unsigned>(install.direction) == 1 && install.lease.first == 0 &&
-                   install.lease.count == 0);
+    const bool good = install.header.slot < 64 && install.header.id != 0 &&
+                      install.tunnel < limits.tunnel_count && install.spi > 255 &&
+                      static_cast<unsigned>(install.suite) < key_sizes.size() &&
+                      install.key_size == key_sizes[static_cast<unsigned>(install.suite)] &&
+                      install.extended_sequence < 2 && install.udp_encapsulation < 2 &&
+                      (install.direction == lib::SaDirection::seals
+                           ? !bad_lease(install.lease)
+                           : static_cast<unsigned>(install.direction) == 1 && install.lease.first == 0 &&
+                                 install.lease.count == 0);
     return good ? "" : "an SA";
 }
 

@@ -28,7 +28,7 @@ struct Fixture {
     }
 };
 
-TEST_CASE_METHOD(Fixture, "nothing staged is seen, and a rollback forgets it") {
+TEST_CASE_METHOD(Fixture, "inbound: nothing staged is seen, and a rollback forgets it") {
     REQUIRE(table.stage_install(opens(0, 1)) == Refusal::none);
     CHECK(table.view().empty());
     table.rollback();
@@ -36,7 +36,7 @@ TEST_CASE_METHOD(Fixture, "nothing staged is seen, and a rollback forgets it") {
     CHECK(table.view().empty());
 }
 
-TEST_CASE_METHOD(Fixture, "the same association keeps its replay window, in and out of a resync") {
+TEST_CASE_METHOD(Fixture, "inbound: the same association keeps its replay window, in and out of a resync") {
     commit(opens(0, 1, 1));
     auto* const before = table.view()[0].sa;
     CHECK(table.view()[0].tunnel == 1);
@@ -73,7 +73,8 @@ TEST_CASE_METHOD(Fixture,
     CHECK(table.view()[0].in_udp);
 }
 
-TEST_CASE_METHOD(Fixture, "what a reader may still hold is there until it has passed a quiescent state") {
+TEST_CASE_METHOD(Fixture,
+                 "inbound: what a reader may still hold is there until it has passed a quiescent state") {
     REQUIRE(quiescence.join(0));
     commit(opens(0, 1));
     const auto& view = table.view();
