@@ -207,6 +207,7 @@ struct Tables {
     DropPolicies policies;
     OverBoard over;
     StopSwitch stops;
+    WallClock clock{rte_get_tsc_hz()};
     crypto::Implementation sealing;
     SaTable sas;
 
@@ -221,11 +222,21 @@ struct Tables {
           over(config.dataplane.max_taps),
           sealing(engine.implementation()),
           sas(quiescence, std::move(engine), config.tunnels, config.delivery.mtu) {
+        clock.adjust();
         for (const lib::TunnelConfig& tunnel : config.tunnels) {
             own_flows.add_tunnel(tunnel.local, tunnel.remote);
         }
     }
 };
+
+std::uint32_t far_ports(const lib::Config& config) {
+    static_assert(lib::max_ports <= 32);
+    std::uint32_t ports = 0;
+    for (const lib::WireConfig& wire : config.wires) {
+        ports |= std::uint32_t{1} << wire.b;
+    }
+    return ports;
+}
 
 Result<crypto::Engine> create_engine() {
     auto engine = crypto::Engine::create();
@@ -276,6 +287,8 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                            .taps = region.taps(i),
                            .policies = tables.policies,
                            .over = tables.over,
+                           .clock = tables.clock,
+                           .far_ports = far_ports(config),
                            .worker = static_cast<std::uint16_t>(i),
                            .workers = static_cast<std::uint16_t>(count)},
                           std::move(*sealer)};
@@ -403,6 +416,7 @@ Result<void> run(const lib::Config& config, const RunOptions& options) {
                      .tasking = tasking,
                      .taps = tables.taps,
                      .sas = tables.sas,
+                     .clock = tables.clock,
                      .mirrored = *mirrored,
                      .orders = orders,
                      .stop_signals = stop_signals->get()});

@@ -131,7 +131,7 @@ Worker::Mask Worker::drop_own_output(const match::HeaderBurst& burst, Mask told)
 
 /// Of frames that came in at the port of these counters.
 Judgement Worker::judge_burst(lib::PortCounters& counters) {
-    delivery_.begin(headers_.port, matches_.generation);
+    delivery_.begin(headers_.port, matches_.generation, now_);
     const Judgement judgement =
         judge(headers_, matches_, [&](const match::Match& match, const match::Headers& headers) {
             return delivery_.holds_back(match, headers);
@@ -189,7 +189,7 @@ Worker::Mask Worker::deliver(const match::HeaderBurst& burst, Mask counted) {
     for (const HeldFrame& frame : held_.frames()) {
         delivery_.expect(matches_.frames[frame.place]);
     }
-    delivery_.begin(burst.port, matches_.generation);
+    delivery_.begin(burst.port, matches_.generation, now_);
     for (const HeldFrame& frame : held_.frames()) {
         const std::size_t i = frame.place;
         const match::Headers& headers = burst.headers[i];
