@@ -85,6 +85,7 @@ void Manager::run() {
         }
         tick = now + tick_length;
         lib::add(parts_.status.manager.heartbeat, 1);
+        parts_.clock.adjust();
         parts_.link.watch();
         watch_ports(now);
         watch_sas();

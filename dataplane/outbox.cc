@@ -39,6 +39,9 @@ Outbox::Outbox(const Parts& parts, crypto::Sealer sealer) : parts_(parts), seale
 }
 
 void Outbox::flush() {
+    if (numbering_.any()) [[unlikely]] {
+        numbering_.number();
+    }
     if (packet_count_ == 0) {
         return;
     }
@@ -52,6 +55,7 @@ void Outbox::flush() {
     packet_count_ = 0;
     copy_count_ = 0;
     job_count_ = 0;
+    numbering_.clear();
 }
 
 /// A burst for each SA; nearly always there is one.
@@ -155,6 +159,7 @@ void Outbox::settle() {
     for (const Copy& copy : std::span(copies_).first(copy_count_)) {
         if (copy.outcome != Outcome::copies_sent) [[unlikely]] {
             settle_loss(copy);
+            numbering_.lose_numbered(static_cast<std::size_t>(&copy - copies_.data()));
             continue;
         }
         if (copy.slot != slot) {

@@ -10,6 +10,7 @@
 #include "crypto/sealer.h"
 #include "dataplane/copy_buffers.h"
 #include "dataplane/next_hops.h"
+#include "dataplane/copy_numbers.h"
 #include "dataplane/port.h"
 #include "dataplane/sa_table.h"
 #include "lib/address.h"
@@ -68,6 +69,13 @@ class Outbox {
         add(buffer);
         return jobs_[job_count_++];
     }
+    /// The copy that was opened last is one that has a number, at `place`, whose `copy` is set here.
+    void number(CopyNumbers& numbers, Numbering::Place place) {
+        place.copy = static_cast<std::uint8_t>(copy_count_ - 1);
+        numbering_.add(numbers, place);
+    }
+    /// A copy that has a number and no packet: besides lose().
+    void lose_number(CopyNumbers& numbers) { numbering_.lose(numbers); }
     /// A copy that has no packet.
     void lose(lib::TapSlot slot, std::uint32_t bytes, Outcome cause) {
         settle_loss({.slot = slot, .bytes = bytes, .outcome = cause});
@@ -130,6 +138,7 @@ class Outbox {
     std::array<Header, 2> headers_{};  ///< IPv4, IPv6
     std::uint64_t bytes_ = 0;          ///< of the frames that are ready
     bool failed_ = false;              ///< some copy of the burst is lost
+    Numbering numbering_;
     std::size_t packet_count_ = 0;
     std::size_t copy_count_ = 0;
     std::size_t job_count_ = 0;

@@ -247,6 +247,7 @@ struct Tables {
     OverBoard over;
     NextHops next_hops;
     StopSwitch stops;
+    WallClock clock{rte_get_tsc_hz()};
     crypto::Implementation sealing;
     SaTable sas;
     std::optional<slow_path::InboundTable> inbound;
@@ -263,6 +264,7 @@ struct Tables {
           next_hops(config.tunnels.size()),
           sealing(engine.implementation()),
           sas(quiescence, std::move(engine), config.tunnels, config.delivery.mtu) {
+        clock.adjust();
         for (const lib::TunnelConfig& tunnel : config.tunnels) {
             own_flows.add_tunnel(tunnel.local, tunnel.remote);
         }
@@ -271,6 +273,15 @@ struct Tables {
         }
     }
 };
+
+std::uint32_t far_ports(const lib::Config& config) {
+    static_assert(lib::max_ports <= 32);
+    std::uint32_t ports = 0;
+    for (const lib::WireConfig& wire : config.wires) {
+        ports |= std::uint32_t{1} << wire.b;
+    }
+    return ports;
+}
 
 Result<crypto::Engine> create_engine() {
     auto engine = crypto::Engine::create();
@@ -325,6 +336,8 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                            .taps = region.taps(i),
                            .policies = tables.policies,
                            .over = tables.over,
+                           .clock = tables.clock,
+                           .far_ports = far_ports(config),
                            .worker = static_cast<std::uint16_t>(i),
                            .workers = static_cast<std::uint16_t>(count)},
                           std::move(*sealer)};
@@ -495,6 +508,7 @@ Result<void> run(const lib::Config& config, const RunOptions& options) {
                      .tasking = tasking,
                      .taps = tables.taps,
                      .sas = tables.sas,
+                     .clock = tables.clock,
                      .mirrored = *mirrored,
                      .orders = orders,
                      .stop_signals = stop_signals->get()});

@@ -1,6 +1,7 @@
 #include "dataplane/tasking.h"
 
 #include <algorithm>
+#include <chrono>
 #include <new>
 #include <utility>
 
@@ -70,13 +71,21 @@ void set_terms(TapCopies& copies, const lib::TapService& service) {
     copies.terms.store(copies.owned_terms.get(), std::memory_order_relaxed);
 }
 
+/// Where the numbers of copies begin in this life (lib/shims.h): a later life begins later than this one can
+/// have come, unless the clock is set back.
+std::uint64_t life_number() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count()) << 32U;
+}
+
 lib::TapService service_of(const TapCopies& copies) {
     return copies.owned_terms != nullptr ? copies.owned_terms->service : lib::TapService{};
 }
 
 }  // namespace
 
-Tasking::Tasking(const Parts& parts) : parts_(parts), places_(parts.config.dataplane.max_taps) {}
+Tasking::Tasking(const Parts& parts)
+    : parts_(parts), places_(parts.config.dataplane.max_taps), first_number_(life_number()) {}
 
 void Tasking::begin(lib::Batch batch) {
     batch_ = std::move(batch);
@@ -178,8 +187,7 @@ lib::Refusal Tasking::stage_tap(const lib::TapAdd& tap) {
     for (const lib::TapDestination& destination : tap.action == lib::TapAction::block
                                                       ? std::span<const lib::TapDestination>{}
                                                       : std::span(tap.destinations)) {
-        copies->targets.push_back(resolve(destination, parts_.config.routes));
-        copies->flows.push_back(flow_of(destination));
+        add_target(*copies, destination, tap.criterion, parts_.config.routes, first_number_);
     }
     set_terms(*copies, tap.service);
     const auto staged = parts_.taps.stage_add(tap.slot, tap.id, tap.criterion, payload_of(*copies));

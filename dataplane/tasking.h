@@ -106,7 +106,8 @@ class Tasking {
     void clear_counters(std::size_t slot);
 
     Parts parts_;
-    std::vector<Place> places_;  ///< by TapSlot
+    std::vector<Place> places_;         ///< by TapSlot
+    const std::uint64_t first_number_;  ///< of the copies to a destination
 
     Phase phase_ = Phase::idle;
     lib::Batch batch_;

@@ -1,5 +1,6 @@
 #include "lib/command_rules.h"
 
+#include "lib/shims.h"
 #include "lib/suite.h"
 
 #include <algorithm>
@@ -51,6 +52,11 @@ bool valid_shim(const TapDestination& destination) {
             return is_zero(destination.shim_bytes);
         case Shim::jmirror:
             return (destination.shim_bytes[0] & 0xc0U) == 0;
+        case Shim::nokia_l3:
+            return (destination.shim_bytes[0] & 0xe0U) == NokiaShim::form >> 24;
+        case Shim::cisco:
+        case Shim::flowtap:
+            return is_zero(std::span(destination.shim_bytes).subspan(sizeof(std::uint32_t)));
     }
     return false;
 }
@@ -61,7 +67,8 @@ bool valid_destination(const TapDestination& destination) {
            destination.dscp < dscp_count && destination.dest_port != 0 &&
            valid_address(destination.family, destination.dest_address) &&
            valid_address(destination.family, destination.source_address) &&
-           !is_zero(destination.dest_address) && !is_zero(destination.source_address);
+           !is_zero(destination.dest_address) && !is_zero(destination.source_address) &&
+           is_zero(destination.reserved);
 }
 
 bool valid_action(TapAction action, bool layer2) {

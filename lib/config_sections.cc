@@ -107,7 +107,8 @@ ConfigSection wire_section() {
         "wire", true, max_ports / 2, &Config::wires,
         "Two ports: what one receives leaves on the other, unchanged.",
         {required_key("name", &S::name, name_text(), "what the tools call it"),
-         required_key("a", &S::a, reference(&ConfigReader::ports, "port"), "one side"),
+         required_key("a", &S::a, reference(&ConfigReader::ports, "port"),
+                      "one side; the targets', where a copy says its direction and addresses do not tell"),
          required_key("b", &S::b, reference(&ConfigReader::ports, "port"), "the other side"),
          optional_key(
              "mirror-link-loss", &S::mirror_link_loss, boolean(),
@@ -185,7 +186,8 @@ ConfigSection destination_section() {
     constexpr std::uint16_t last_port = std::numeric_limits<std::uint16_t>::max();
     return list_section<S>(
         "destination", false, many, &Config::destinations,
-        "A content destination that an ADD may name (Cdest-ID) without giving its addresses.",
+        "A content destination that an ADD may name (Cdest-ID) without giving its addresses; and how copies to "
+        "its address and port leave, whatever an ADD calls them.",
         {required_key("name", &S::name, name_text(), "the Cdest-ID"),
          required_key("address", &S::address, ip_address(), "where copies go; a route must cover it"),
          required_key("port", &S::port, integer<std::uint16_t>(1, last_port), "UDP port there"),
@@ -202,7 +204,16 @@ ConfigSection destination_section() {
          optional_key("hard-limit", &S::hard_limit, integer<std::uint64_t>(1, most_bandwidth),
                       "bit/s, measured likewise: beyond it, taps are deleted, of the lowest priority and the "
                       "newest first",
-                      "none")});
+                      "none"),
+         optional_key("shim", &S::shim,
+                      choice<Shim>({{"raw", Shim::raw},
+                                    {"cisco", Shim::cisco},
+                                    {"nokia-l3", Shim::nokia_l3},
+                                    {"flowtap", Shim::flowtap}}),
+                      "what stands before the original in every copy to this address and port; with raw, a "
+                      "tap with X-MD-Intercept-Id gets Juniper's mirror header"),
+         optional_key("dscp", &S::dscp, integer<std::uint8_t>(0, 63),
+                      "DSCP of every copy to this address and port; a tunnel's outer header has it too")});
 }
 
 ConfigSection interface_section() {

@@ -87,6 +87,7 @@ enum class WorkerCounter : std::uint8_t {
     inner_truncated,
     inner_malformed,
     inner_depth,
+    copy_rate_limited,
     count_,
 };
 
@@ -148,6 +149,7 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
      "tunnel packets with an impossible header of the tunnel or inside; not matched inside"},
     {"inner-depth", Severity::warning,
      "tunnel packets with more headers than the caps allow; not matched inside"},
+    {"copy-rate-limited", Severity::error, "copies lost: beyond the content destination's rate-limit"},
 }};
 
 /// Per tap and worker: matched = copied + dropped (the causes are the worker's).
@@ -159,7 +161,7 @@ enum class TapCounter : std::uint8_t {
     dropped_bytes,
     suppressed,
     stopped_packets,
-    reserved_7,
+    copies_rate_limited,
     count_,
 };
 
@@ -172,7 +174,8 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(TapCounter::co
     {"suppressed", Severity::info, "matches that a drop policy leaves out; counted nowhere else"},
     {"stopped-packets", Severity::info,
      "matched frames that its action (Redirect, Block) kept from being sent on"},
-    {"reserved-7", Severity::info, "always 0"},
+    {"copies-rate-limited", Severity::error,
+     "of the copies lost, those beyond a content destination's rate-limit"},
 }};
 
 /// Per security association and worker.

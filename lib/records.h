@@ -151,11 +151,17 @@ struct TapNumbers {
     std::array<NumberRange, capacity> terms{};
 };
 
-/// What stands between the UDP header and the original packet.
+/// What stands between the UDP header and the original packet; lib/shims.h has the bytes.
 enum class Shim : std::uint8_t {
-    raw,      ///< nothing
-    jmirror,  ///< Juniper's mirror header: 2 bits 0, 30 bits intercept id, 32 bits session id
+    raw,       ///< nothing
+    jmirror,   ///< Juniper's mirror header: 2 bits 0, 30 bits intercept id, 32 bits session id
+    cisco,     ///< 32 bits of content connection id
+    nokia_l3,  ///< 2 bits 01, direction, 29 bits intercept id, 32 bits session id
+    flowtap,   ///< sequence number, arrival time, losses
 };
+
+/// TapDestination::limiter of a destination whose rate nothing limits.
+inline constexpr std::uint16_t no_limiter = 0xffff;
 
 struct TapDestination {
     CommandHeader header;
@@ -167,7 +173,11 @@ struct TapDestination {
     std::uint16_t source_port = 0;
     std::array<std::uint8_t, 16> dest_address{};
     std::array<std::uint8_t, 16> source_address{};
-    std::array<std::uint8_t, 8> shim_bytes{};  ///< as they leave; all zero for `raw`
+    /// What of the shim is the same in every copy, as it leaves; what is not used is zero. Of nokia_l3 with
+    /// the direction 0; of flowtap the criteria id.
+    std::array<std::uint8_t, 8> shim_bytes{};
+    std::uint16_t limiter = no_limiter;  ///< index in the configuration's [[destination]] list: its rate-limit
+    std::array<std::uint8_t, 6> reserved{};
 };
 
 /// ESP suites; lib/suite.h has their names and sizes, in this order.

@@ -55,6 +55,12 @@ bool bad_shim(const lib::TapDestination& destination) {
             return destination.shim_bytes != std::array<std::uint8_t, 8>{};
         case 1:
             return destination.shim_bytes[0] > 0x3f;
+        case 2:
+        case 4:
+            return !std::ranges::all_of(std::span(destination.shim_bytes).last(4),
+                                        [](std::uint8_t byte) { return byte == 0; });
+        case 3:
+            return destination.shim_bytes[0] < 0x40 || destination.shim_bytes[0] > 0x5f;
         default:
             return true;
     }
@@ -66,7 +72,8 @@ std::string judge_destination(const lib::TapDestination& destination) {
     if ((family != 4 && family != 6) || bad_shim(destination) || destination.ttl == 0 ||
         destination.dscp > 63 || destination.dest_port == 0 || destination.dest_address == none ||
         destination.source_address == none || bad_address(destination.family, destination.dest_address) ||
-        bad_address(destination.family, destination.source_address)) {
+        bad_address(destination.family, destination.source_address) ||
+        destination.reserved != std::array<std::uint8_t, 6>{}) {
         return "a destination";
     }
     return {};

@@ -80,6 +80,8 @@ void add_records(std::string& text) {
     FIELD(TapDestination, dest_address);
     FIELD(TapDestination, source_address);
     FIELD(TapDestination, shim_bytes);
+    FIELD(TapDestination, limiter);
+    FIELD(TapDestination, reserved);
     TYPE(Lease);
     FIELD(Lease, first);
     FIELD(Lease, count);
@@ -135,6 +137,9 @@ void add_enums(std::string& text) {
     VALUE(TapAction::block);
     VALUE(Shim::raw);
     VALUE(Shim::jmirror);
+    VALUE(Shim::cisco);
+    VALUE(Shim::nokia_l3);
+    VALUE(Shim::flowtap);
     VALUE(Suite::aes_256_gcm_16);
     VALUE(Suite::aes_128_gcm_16);
     VALUE(Suite::chacha20_poly1305);
