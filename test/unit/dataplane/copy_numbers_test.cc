@@ -138,9 +138,9 @@ TEST_CASE("workers never take one number twice, and each loss has a lower number
     std::uint64_t gaps = 0;
     std::uint64_t wrong = 0;
     for (std::size_t i = 0; i < all.size(); ++i) {
-        wrong += i != 0 && all[i].number == all[i - 1].number ? 1 : 0;
+        wrong += std::uint64_t{i != 0 && all[i].number == all[i - 1].number};
         gaps = all[i].number - i;
-        wrong += all[i].dropped > gaps ? 1 : 0;
+        wrong += std::uint64_t{all[i].dropped > gaps};
     }
     CHECK(wrong == 0);
 }

@@ -67,7 +67,7 @@ TEST_CASE_METHOD(ConfigFolder, "config: how copies leave is one thing for an add
             port, more);
     };
     CHECK_THAT(error("source-port = 5001\n", second("5000", "dscp = 1")),
-               Contains("not those of line 38, which has the same address and port"));
+               Contains("not those of line 39, which has the same address and port"));
     CHECK_THAT(error("source-port = 5001\n", second("5000", "shim = \"cisco\"")), Contains("must be"));
     CHECK(with("source-port = 5001\n", second("5000", "ttl = 3")));
     CHECK(with("source-port = 5001\n", second("5001", "shim = \"flowtap\"\ndscp = 1")));
