@@ -1,101 +1,17 @@
 #include "control/associations.h"
 
-#include "lib/suite.h"
-
-#include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <set>
 #include <utility>
 
 namespace flowtap::control {
 
-namespace {
-
-/// Names key, salt, tunnel and all else that the file says together; one-way.
-std::uint64_t identity(const lib::StaticSa& sa, std::uint16_t tunnel) {
-    const auto text = fmt::format("flowtap sa {} {} {} {} {} {}", static_cast<std::uint32_t>(sa.spi),
-                                  static_cast<unsigned>(sa.suite), tunnel, sa.extended_sequence,
-                                  sa.udp_encapsulation, sa.padded_length);
-    std::array<std::uint8_t, 32> digest{};
-    unsigned int size = digest.size();
-    static_cast<void>(::HMAC(::EVP_sha256(), sa.key.data(), static_cast<int>(sa.key.size()),
-                             reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(),
-                             &size));
-    std::uint64_t id = 0;
-    std::memcpy(&id, digest.data(), sizeof(id));
-    return id == 0 ? 1 : id;
-}
-
-/// Bytes of every packet of an SA with a padded length.
-std::size_t outer_size(const lib::StaticSa& sa, const lib::SuiteInfo& suite,
-                       const lib::TunnelConfig& tunnel) {
-    const std::size_t ip = tunnel.local.family == lib::Family::ipv4 ? 20 : 40;
-    const std::size_t udp = sa.udp_encapsulation ? 8 : 0;
-    return ip + udp + lib::esp_size(suite, sa.padded_length);
-}
-
-}  // namespace
-
-std::expected<Associations, std::vector<std::string>> Associations::load(const lib::Config& config) {
-    Associations associations;
-    std::vector<std::string> errors;
-    for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
-        const auto& tunnel = config.tunnels[i];
-        auto sa = lib::load_sa_file(tunnel.sa);
-        if (!sa) {
-            for (const auto& error : sa.error()) {
-                errors.push_back(lib::to_string(error));
-            }
-            continue;
-        }
-        const auto* const suite = lib::find_suite(sa->suite);
-        if (const auto size = outer_size(*sa, *suite, tunnel);
-            sa->padded_length != 0 && size > config.delivery.mtu) {
-            errors.push_back(
-                fmt::format("{}: padded-length {} makes packets of {} bytes; the delivery port's mtu is {}",
-                            tunnel.sa.string(), sa->padded_length, size, config.delivery.mtu));
-            continue;
-        }
-        Association association;
-        association.tunnel = static_cast<std::uint16_t>(i);
-        association.digest = key_digest(std::as_const(sa->key).bytes().first(suite->cipher_key_size));
-        association.id = identity(*sa, association.tunnel);
-        association.sa = std::move(*sa);
-        for (const auto& other : associations.all_) {
-            if (other.digest == association.digest) {
-                errors.push_back(
-                    fmt::format("{}: tunnels \"{}\" and \"{}\" have the same key: their IVs would meet. Each "
-                                "needs its own",
-                                config.file.string(), config.tunnels[other.tunnel].name, tunnel.name));
-            }
-        }
-        associations.all_.push_back(std::move(association));
+Associations::Associations(std::vector<ConfiguredSa> configured) {
+    for (auto& sa : configured) {
+        static_cast<ConfiguredSa&>(all_.emplace_back()) = std::move(sa);
     }
-    if (!errors.empty()) {
-        return std::unexpected{std::move(errors)};
-    }
-    return associations;
-}
-
-std::vector<std::string> Associations::warnings(const lib::Config& config) const {
-    std::vector<std::string> sentences;
-    for (const auto& association : all_) {
-        const auto& suite = *lib::find_suite(association.sa.suite);
-        if (suite.legacy) {
-            const auto& tunnel = config.tunnels[association.tunnel];
-            sentences.push_back(
-                fmt::format("tunnel \"{}\": {}: {} is a legacy suite, too weak for a new installation; "
-                            "\"{}\" is a good one",
-                            tunnel.name, tunnel.sa.string(), suite.name, lib::suites.front().name));
-        }
-    }
-    return sentences;
 }
 
 Associations::Need Associations::need_of(std::size_t place, const Association& association,

@@ -15,12 +15,11 @@
 // owner.
 #pragma once
 
-#include "control/lease_store.h"
+#include "control/configured_sas.h"
 #include "control/registry.h"
 #include "lib/command_writer.h"
 #include "lib/config.h"
 #include "lib/region.h"
-#include "lib/sa_file.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -33,27 +32,17 @@ namespace flowtap::control {
 
 class Associations {
   public:
-    /// Reads the SA file of every tunnel. Errors, as for the configuration: an unusable file, or one key in
-    /// two tunnels, whose IVs would meet.
-    static std::expected<Associations, std::vector<std::string>> load(const lib::Config& config);
+    explicit Associations(std::vector<ConfiguredSa> configured);
 
-    struct Association {
-        std::uint16_t tunnel = 0;  ///< index in the configuration
-        lib::StaticSa sa;
-        KeyDigest digest{};
-        std::uint64_t id = 0;  ///< of this key and all that the SA file says; not 0
+    struct Association : ConfiguredSa {
         std::optional<lib::SaSlot> slot;
         std::optional<lib::Lease> lease;  ///< granted and not yet in the dataplane
         std::uint64_t end = 0;            ///< of the last lease that was committed; 0: not in the dataplane
         bool kept = false;                ///< the dataplane has it: it is only named
         bool wanted = false;              ///< waits for a lease
         std::string trouble;              ///< why there is no lease; empty: no trouble
-
-        const SequenceSpace& space() const { return sa.extended_sequence ? extended_space : short_space; }
     };
     const std::vector<Association>& all() const { return all_; }
-    /// Sentences about SAs that work and should not be used any more.
-    std::vector<std::string> warnings(const lib::Config& config) const;
 
     /// A key that needs a lease, by its place in all(), and up to where values were granted for certain.
     struct Need {
