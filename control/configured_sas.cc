@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstring>
 #include <optional>
@@ -101,7 +102,21 @@ std::optional<std::string> conflict(const lib::Config& config, const ConfiguredS
     return std::nullopt;
 }
 
+/// Of an SA with a short lifetime: a restart costs what is left of a lease.
+constexpr std::uint64_t lease_parts = 256;
+constexpr std::uint64_t shortest_lease = std::uint64_t{1} << 16;
+
 }  // namespace
+
+SequenceSpace ConfiguredSa::space() const {
+    const SequenceSpace& whole = sa.extended_sequence ? extended_space : short_space;
+    const std::uint64_t packets = sa.lifetimes.hard[lib::LifeUnit::packets];
+    if (packets >= whole.end - 1) {
+        return whole;
+    }
+    const auto part = std::max(shortest_lease, std::bit_floor(packets / lease_parts));
+    return {std::min(part, whole.block), packets + 1};
+}
 
 std::expected<std::vector<ConfiguredSa>, std::vector<std::string>> load_sas(const lib::Config& config) {
     std::vector<ConfiguredSa> sas;

@@ -71,7 +71,7 @@ struct DeliveryConfig {
 
 /// A tunnel takes two places in the dataplane while one SA takes over from another.
 inline constexpr std::size_t max_tunnels = max_sas / 2;
-inline constexpr std::size_t max_tunnel_sas = 1;
+inline constexpr std::size_t max_tunnel_sas = 64;
 
 struct TunnelConfig {
     std::string name;
