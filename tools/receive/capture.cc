@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <poll.h>
 #include <string_view>
 #include <system_error>
@@ -126,13 +127,18 @@ std::uint64_t Source::dropped() const {
     return statistics.ps_drop;
 }
 
-std::expected<Sink, CaptureError> Sink::create(const std::filesystem::path& path) {
+std::expected<Sink, CaptureError> Sink::create(const std::filesystem::path& path, Existing existing) {
     std::unique_ptr<pcap_t, Close> handle(pcap_open_dead(DLT_RAW, snapshot));
     if (!handle) {
         return std::unexpected(CaptureError{"no memory for libpcap"});
     }
-    std::unique_ptr<pcap_dumper_t, Close> dumper(pcap_dump_open(handle.get(), path.c_str()));
+    std::FILE* const file = std::fopen(path.c_str(), existing == Existing::refuse ? "wbx" : "wb");
+    if (file == nullptr) {
+        return std::unexpected(CaptureError{fmt::format("{}: {}", path.string(), std::strerror(errno))});
+    }
+    std::unique_ptr<pcap_dumper_t, Close> dumper(pcap_dump_fopen(handle.get(), file));  // closes the file
     if (!dumper) {
+        std::fclose(file);
         return std::unexpected(CaptureError{text_of(*handle)});
     }
     return Sink(std::move(handle), std::move(dumper));

@@ -76,7 +76,11 @@ class Source {
 /// A pcap file of bare IP packets (LINKTYPE_RAW).
 class Sink {
   public:
-    static std::expected<Sink, CaptureError> create(const std::filesystem::path& path);
+    /// What becomes of a file that is there.
+    enum class Existing : std::uint8_t { overwrite, refuse };
+
+    static std::expected<Sink, CaptureError> create(const std::filesystem::path& path,
+                                                    Existing existing = Existing::overwrite);
 
     void write(std::span<const std::uint8_t> packet, const timeval& time);
     /// Brings everything to the file; false if some of it could not be written (disk full).

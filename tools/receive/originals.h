@@ -1,0 +1,64 @@
+// Where original packets go: to one file, to a folder of them, or nowhere. Not thread-safe.
+#pragma once
+
+#include "tools/receive/capture.h"
+#include "tools/receive/rotating_files.h"
+
+#include <expected>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace flowtap::tools::receive {
+
+class Originals {
+  public:
+    /// An empty path or folder: none.
+    static std::expected<Originals, CaptureError> create(const std::filesystem::path& file,
+                                                         const Rotation& rotation) {
+        Originals originals(file);
+        if (!file.empty()) {
+            auto sink = Sink::create(file);
+            if (!sink) {
+                return std::unexpected(sink.error());
+            }
+            originals.file_.emplace(std::move(*sink));
+        }
+        if (!rotation.folder.empty()) {
+            originals.files_.emplace(rotation);
+        }
+        return originals;
+    }
+
+    std::expected<void, std::string> write(std::span<const std::uint8_t> packet, const timeval& time) {
+        if (file_) {
+            file_->write(packet, time);
+        }
+        return files_ ? files_->write(packet, time, RotatingFiles::Clock::now()) : Done{};
+    }
+    /// What was written is in the files then.
+    std::expected<void, std::string> tend() {
+        if (file_ && !file_->flush()) {
+            return std::unexpected("cannot write to " + path_.string());
+        }
+        return files_ ? files_->tend(RotatingFiles::Clock::now()) : Done{};
+    }
+    /// And they are complete.
+    std::expected<void, std::string> close() {
+        Done done = tend();
+        return done && files_ ? files_->close() : done;
+    }
+
+  private:
+    using Done = std::expected<void, std::string>;
+
+    explicit Originals(std::filesystem::path path) : path_(std::move(path)) {}
+
+    std::filesystem::path path_;
+    std::optional<Sink> file_;
+    std::optional<RotatingFiles> files_;
+};
+
+}  // namespace flowtap::tools::receive
