@@ -3,6 +3,7 @@
 #include "crypto/esp.h"
 #include "dataplane/short_copy.h"
 
+#include <rte_cycles.h>
 #include <rte_ip.h>
 #include <rte_prefetch.h>
 
@@ -27,6 +28,7 @@ std::uint32_t copy_data_room(std::uint32_t mtu) {
 
 Delivery::Delivery(const Parts& parts, crypto::Sealer sealer)
     : parts_(parts),
+      allowances_(parts.rates),
       buffers_(parts.pool),
       outbox_({.port = parts.port,
                .queue = parts.queue,
@@ -61,6 +63,11 @@ bool Delivery::copy(const HeldFrame& frame, const match::Headers& headers,
             const Outcome outcome = owe(original, target, match.slot);
             if (outcome != Outcome::copies_sent) [[unlikely]] {
                 outbox_.lose(match.slot, original.length, outcome);
+                if (outcome == Outcome::copy_rate_limited) {
+                    lib::add(parts_.taps[static_cast<std::size_t>(match.slot)]
+                                        [lib::TapCounter::copies_rate_limited],
+                             1);
+                }
                 if (target.numbers != nullptr) {
                     outbox_.lose_number(*target.numbers);
                 }
@@ -226,6 +233,10 @@ std::uint8_t Delivery::shim_flags(const TapCopies& copies, const match::Headers&
             return Outcome::copy_no_sa;
         }
         largest = sa->largest_inner;
+    }
+    if (target.limiter != lib::no_limiter && !allowances_.spend(target.limiter, original.length, rte_rdtsc))
+        [[unlikely]] {
+        return Outcome::copy_rate_limited;
     }
     const Encapsulation& encapsulation = target.encapsulation;
     const auto header = static_cast<std::uint32_t>(encapsulation.size());

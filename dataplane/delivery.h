@@ -23,6 +23,7 @@
 #include "dataplane/outbox.h"
 #include "dataplane/over_board.h"
 #include "dataplane/port.h"
+#include "dataplane/rate_limits.h"
 #include "dataplane/sa_table.h"
 #include "dataplane/tap_copies.h"
 #include "dataplane/wall_clock.h"
@@ -50,8 +51,9 @@ class Delivery {
         const DropPolicies& policies;
         OverBoard& over;
         const WallClock& clock;
+        const RateLimits& rates;
         std::uint32_t far_ports = 0;  ///< bit: a port that is side b of its wire
-        std::uint16_t worker = 0;  ///< index, and of how many: IPv4 IDs of two workers never meet
+        std::uint16_t worker = 0;     ///< index, and of how many: IPv4 IDs of two workers never meet
         std::uint16_t workers = 1;
     };
 
@@ -106,6 +108,7 @@ class Delivery {
                     rte_mbuf& buffer);
 
     Parts parts_;
+    RateAllowances allowances_;
     CopyBuffers buffers_;
     Outbox outbox_;
     const SaView* view_;

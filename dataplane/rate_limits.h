@@ -2,8 +2,8 @@
 //
 // What a worker has taken from a bucket and not spent yet is at most a batch; as much for each worker is
 // kept back from the bucket's depth. So in any stretch of time all workers together let pass no more than
-// rate * time + burst-size, whatever they had in hand before. And no copy is too long for a bucket: half of
-// the burst-size is its depth at least, and a burst-size at least twice what an IP packet can have.
+// rate * time + burst-size, whatever they had in hand before. Seven eighths of the burst-size are left as the
+// bucket's depth, which is more than an IP packet can have.
 //
 // Thread safety: RateLimits is constant but for its buckets, which are any thread's; a RateAllowances is its
 // worker's own.
@@ -44,12 +44,12 @@ class RateLimits {
                 continue;
             }
             const auto batch = static_cast<std::uint32_t>(
-                std::min<std::size_t>(largest_batch, destination.burst_size / (2 * workers)));
-            limits_.push_back(std::make_unique<Limit>(
-                TokenBucket::Terms{.rate = *destination.rate_limit,
-                                   .depth = destination.burst_size - workers * batch,
-                                   .clock = time.clock},
-                time.now, batch));
+                std::min<std::size_t>(largest_batch, destination.burst_size / (8 * workers)));
+            limits_.push_back(
+                std::make_unique<Limit>(TokenBucket::Terms{.rate = *destination.rate_limit,
+                                                           .depth = destination.burst_size - workers * batch,
+                                                           .clock = time.clock},
+                                        time.now, batch));
         }
     }
 

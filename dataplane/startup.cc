@@ -208,6 +208,7 @@ struct Tables {
     OverBoard over;
     StopSwitch stops;
     WallClock clock{rte_get_tsc_hz()};
+    RateLimits rates;
     crypto::Implementation sealing;
     SaTable sas;
 
@@ -220,6 +221,8 @@ struct Tables {
           own_flows(quiescence),
           policies(config.drop_policies),
           over(config.dataplane.max_taps),
+          rates(config.destinations, config.dataplane.workers.size(),
+                {.clock = rte_get_tsc_hz(), .now = rte_rdtsc()}),
           sealing(engine.implementation()),
           sas(quiescence, std::move(engine), config.tunnels, config.delivery.mtu) {
         clock.adjust();
@@ -288,6 +291,7 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                            .policies = tables.policies,
                            .over = tables.over,
                            .clock = tables.clock,
+                           .rates = tables.rates,
                            .far_ports = far_ports(config),
                            .worker = static_cast<std::uint16_t>(i),
                            .workers = static_cast<std::uint16_t>(count)},
