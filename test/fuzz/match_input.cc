@@ -1,6 +1,7 @@
 #include "test/fuzz/match_input.h"
 
 #include "test/fuzz/match_pools.h"
+#include "test/support/random_traffic.h"
 
 #include <array>
 #include <cstddef>
@@ -111,32 +112,7 @@ void add_upper(test::Packet& packet, std::uint8_t protocol, Input& input) {
     const test::PortFields port_fields{input.pick(numbers), input.pick(numbers)};
     const test::IcmpFields icmp_fields{static_cast<std::uint8_t>(port_fields.source_port),
                                        static_cast<std::uint8_t>(port_fields.dest_port)};
-    switch (protocol) {
-        case 6:
-            packet.tcp(port_fields);
-            break;
-        case 17:
-            packet.udp(port_fields);
-            break;
-        case 33:
-            packet.dccp(port_fields);
-            break;
-        case 132:
-            packet.sctp(port_fields);
-            break;
-        case 136:
-            packet.udp_lite(port_fields);
-            break;
-        case 1:
-            packet.icmp(icmp_fields);
-            break;
-        case 58:
-            packet.icmpv6(icmp_fields);
-            break;
-        default:
-            packet.raw(protocol, test::Bytes(8, 0x5a));
-            break;
-    }
+    test::add_upper(packet, protocol, port_fields, icmp_fields);
 }
 
 }  // namespace

@@ -45,35 +45,6 @@ lib::IpAddress neighbour(lib::IpAddress address, bool up) {
     return start;
 }
 
-void add_upper(Packet& packet, std::uint8_t protocol, const PortFields& ports, const IcmpFields& icmp) {
-    switch (protocol) {
-        case 1:
-            packet.icmp(icmp);
-            break;
-        case 6:
-            packet.tcp(ports);
-            break;
-        case 17:
-            packet.udp(ports);
-            break;
-        case 33:
-            packet.dccp(ports);
-            break;
-        case 58:
-            packet.icmpv6(icmp);
-            break;
-        case 132:
-            packet.sctp(ports);
-            break;
-        case 136:
-            packet.udp_lite(ports);
-            break;
-        default:
-            packet.raw(protocol, Bytes(8, 0x5a));
-            break;
-    }
-}
-
 }  // namespace
 
 lib::IpAddress AimedTraffic::any_address(lib::Family family) {

@@ -19,6 +19,16 @@ bool is_icmp(std::uint16_t protocol) {
     return protocol == 1 || protocol == 58;
 }
 
+void set_bits(lib::IpAddress& address, std::size_t from, bool value) {
+    for (std::size_t bit = from; bit < 8 * lib::address_size(address.family); ++bit) {
+        const auto mask = static_cast<std::uint8_t>(0x80U >> (bit % 8));
+        std::uint8_t& byte = address.bytes[bit / 8];
+        byte = static_cast<std::uint8_t>(value ? byte | mask : byte & ~mask);
+    }
+}
+
+}  // namespace
+
 void add_upper(Packet& packet, std::uint8_t protocol, const PortFields& port_fields,
                const IcmpFields& icmp_fields) {
     switch (protocol) {
@@ -48,16 +58,6 @@ void add_upper(Packet& packet, std::uint8_t protocol, const PortFields& port_fie
             break;
     }
 }
-
-void set_bits(lib::IpAddress& address, std::size_t from, bool value) {
-    for (std::size_t bit = from; bit < 8 * lib::address_size(address.family); ++bit) {
-        const auto mask = static_cast<std::uint8_t>(0x80U >> (bit % 8));
-        std::uint8_t& byte = address.bytes[bit / 8];
-        byte = static_cast<std::uint8_t>(value ? byte | mask : byte & ~mask);
-    }
-}
-
-}  // namespace
 
 RandomTraffic::RandomTraffic(std::uint64_t seed, std::size_t networks) : random_(seed) {
     for (std::size_t i = 0; i < networks; ++i) {

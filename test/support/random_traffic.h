@@ -13,6 +13,10 @@
 
 namespace flowtap::test {
 
+/// The header of the protocol, whichever of the two it has; behind one without ports or ICMP fields, 8 bytes.
+void add_upper(Packet& packet, std::uint8_t protocol, const PortFields& port_fields,
+               const IcmpFields& icmp_fields);
+
 class RandomTraffic {
   public:
     /// `networks`: how many prefixes the addresses come from; more networks, fewer hits.

@@ -2,6 +2,7 @@
 cryptodev over the same library (dpdk-test-crypto-perf)."""
 
 import re
+import shutil
 import subprocess
 
 from microbenchmarks import rows_of
@@ -33,6 +34,8 @@ class Cryptodev:
 
     def measure(self, core):
         """(cycles an operation, millions of them a second)."""
+        if shutil.which(self.command(core)[0]) is None:
+            raise SystemExit("dpdk-test-crypto-perf is missing: install the package dpdk-dev")
         done = subprocess.run(self.command(core), capture_output=True, text=True, check=False)
         return self.read(done.stdout)
 
@@ -41,5 +44,5 @@ class Cryptodev:
         line = re.search(rf"^\s*\d+\s+{self.text_bytes}\s+32\s+(\d+)\s+(\d+)\s+\d+\s+\d+\s+([\d.]+)\s+[\d.]+\s+([\d.]+)\s*$", said,
                          re.MULTILINE)
         if not line or int(line[2]) != self.OPERATIONS:
-            raise SystemExit(f"dpdk-test-crypto-perf has not measured; is the package dpdk-dev installed?\n{said}")
+            raise SystemExit(f"dpdk-test-crypto-perf has not measured; it says:\n{said}")
         return float(line[4]), float(line[3])

@@ -5,7 +5,10 @@ import subprocess
 
 
 def rows_of(options, program, *arguments):
-    command = ["taskset", "-c", options.core, options.build / "test" / "bench" / program, "--json", *arguments]
+    path = options.build / "test" / "bench" / program
+    if not path.exists():
+        raise SystemExit(f"there is no {path}: build it by `ninja -C BUILD`, or name the build folder with --build")
+    command = ["taskset", "-c", options.core, path, "--json", *arguments]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{program} ended with {done.returncode}:\n{done.stderr}")
