@@ -230,18 +230,19 @@ class Reader {
             }
             each_list(index_.bucket(hash), hash, [&](const Entry* head) {
                 if (head->hash == hash) {
-                    walk(head, frame, key.place);
+                    walk(head, frame, key.place, kind);
                 }
             });
         }
     }
 
-    /// `place`: where in the key space the list was found. Keys of two places may share a hash, such as both
-    /// addresses of one frame, and then a list; each leads to its own entries only.
-    [[gnu::noinline]] void walk(const Entry* entry, std::uint32_t frame, Place place) {
+    /// `place`: where in the key space the list was found; `kind`: of which part, 0: of the whole key. Keys
+    /// of two places may share a hash, such as both addresses of one frame, and so may a part and a key; then
+    /// they share a list. Each leads to its own entries only.
+    [[gnu::noinline]] void walk(const Entry* entry, std::uint32_t frame, Place place, std::uint8_t kind = 0) {
         for (; entry != nullptr; entry = entry->next.load(std::memory_order_acquire)) {
             const TapRecord& record = record_of(*entry);
-            if (entry->place == place && question_(record, frame)) {
+            if (entry->place == place && entry->kind == kind && question_(record, frame)) {
                 report(*entry, record, frame);
             }
         }

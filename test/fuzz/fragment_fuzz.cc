@@ -1,11 +1,16 @@
-// Fragments of eight datagrams in any order, with repetitions, waits and bursts, through a worker without
-// DPDK (test/support/fragment_box.h). Held against a plain account of which first fragment was known when: no
-// tap gets a frame twice, or one that it does not match, and every early fragment ends in one of the
-// counters.
+// Fragments of eight datagrams in any order, whole ones and damaged, with overlaps, tiny first ones,
+// repetitions, waits and bursts, through a worker without DPDK (test/support/fragment_box.h), against a plain
+// account (fragment_account.h): each tap gets each frame as often as the account says, and the counters are
+// its.
 //
-// Two bytes are a step: what is done (three bits), which fragment of which datagram.
+// The first byte is how much room there is and where time begins. Then a byte is a step; what it needs
+// follows.
+#include "test/fuzz/fragment_account.h"
+#include "test/fuzz/input.h"
 #include "test/support/fragment_box.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -15,50 +20,99 @@ namespace {
 
 using namespace flowtap;
 using enum lib::WorkerCounter;
+using fuzz::tapped_port;
 
 [[noreturn]] void fail(const std::string& what) {
     std::fprintf(stderr, "%s\n", what.c_str());
     std::abort();
 }
 
-constexpr std::uint16_t tapped_port = 5060;
-constexpr std::size_t room = 6;
+constexpr std::size_t most_frames = 200;
+constexpr std::size_t most_steps = 400;
+constexpr std::size_t burst_size = 8;
+/// First fragments of fewer datagrams have room in the table, however they hash.
+constexpr std::size_t always_known = dataplane::match::FragmentTable::bucket_size;
+
 // Tables of the usual size take 20 ms to make.
-const dataplane::match::FragmentTracker::Options options{
-    .clock_rate = test::FragmentBox::clock_rate, .seed = 1, .buckets = 4, .waiting = 2 * room};
+dataplane::match::FragmentTracker::Options options(std::uint32_t places) {
+    return {.clock_rate = test::FragmentBox::clock_rate, .seed = 1, .buckets = 16, .waiting = places};
+}
 
 // Even ones are IPv4; two of each family are of the tapped port, and differ in other things.
 struct Datagram {
     std::uint16_t port;
     std::uint16_t vlan;
     std::uint16_t id;
-
-    bool tapped() const { return port == tapped_port; }
 };
-constexpr Datagram datagrams[8]{{tapped_port, 0, 1}, {tapped_port, 0, 1}, {53, 0, 2}, {53, 0, 2},
-                                {tapped_port, 3, 1}, {tapped_port, 3, 1}, {53, 3, 2}, {53, 3, 2}};
+constexpr std::array<Datagram, 8> datagrams{{{tapped_port, 0, 1},
+                                             {tapped_port, 0, 1},
+                                             {53, 0, 2},
+                                             {53, 0, 2},
+                                             {tapped_port, 3, 1},
+                                             {tapped_port, 3, 1},
+                                             {53, 3, 2},
+                                             {53, 3, 2}}};
 
-test::Bytes fragment(std::size_t number, std::uint16_t index) {
-    const Datagram& datagram = datagrams[number];
-    const bool more = index != 3;
-    const auto offset = static_cast<std::uint16_t>(index * 2);
+/// Bytes of the fragment's payload: some first ones do not hold their ports, some fragments overlap the next.
+constexpr std::array<std::size_t, 8> sizes{16, 8, 24, 4, 3, 0, 64, 17};
+
+/// A byte says of which datagram and whether its other port stands in it, one where in it, one what else.
+test::Bytes fragment(fuzz::Input& input) {
+    const std::uint8_t which = input.byte();
+    const std::uint8_t where = input.byte();
+    const std::uint8_t what = input.byte();
+    const Datagram& datagram = datagrams[which % 8];
+    const auto offset = static_cast<std::uint16_t>(where % 8);
+    const bool more = (where & 8) == 0;
+    const bool behind_options = (what & 8) != 0;
+    const std::uint16_t port = (which & 8) == 0      ? datagram.port
+                               : datagram.port == 53 ? tapped_port
+                                                     : std::uint16_t{53};
+    test::Bytes payload(sizes[what % 8], 0x5a);
+    if (offset == 0) {
+        const test::Bytes udp{0,
+                              9,
+                              static_cast<std::uint8_t>(port >> 8),
+                              static_cast<std::uint8_t>(port),
+                              0,
+                              static_cast<std::uint8_t>(payload.size()),
+                              0,
+                              0};
+        std::copy_n(udp.begin(), std::min(udp.size(), payload.size()), payload.begin());
+    }
     test::Packet packet;
     if (datagram.vlan != 0) {
-        packet.vlan({.id = datagram.vlan});
+        packet.vlan({.id = datagram.vlan, .priority = static_cast<std::uint8_t>(what >> 5)});
     }
-    if (number % 2 == 0) {
+    if (which % 2 == 0) {
         packet.ipv4({.identification = datagram.id,
                      .more_fragments = more,
                      .fragment_offset = offset,
+                     .options = test::Bytes(behind_options ? 4 : 0, 1),
                      .protocol = 17});
     } else {
+        const std::uint8_t next = behind_options ? 60 : 17;
         packet.ipv6().fragment(
-            {.offset = offset, .more = more, .identification = datagram.id, .next_header = 17});
+            {.offset = offset, .more = more, .identification = datagram.id, .next_header = next});
+        if (behind_options && offset == 0) {
+            packet.dest_options();
+        }
     }
-    if (index == 0) {
-        packet.udp({.source_port = 9, .dest_port = datagram.port});
+    return packet.raw(17, payload).frame((what & 16) != 0 ? 60 : 0);
+}
+
+/// Some bytes are others, or the end is not there.
+test::Bytes damaged(test::Bytes frame, fuzz::Input& input) {
+    const std::uint8_t how = input.byte();
+    for (int i = 0; i < how % 4; ++i) {
+        std::uint8_t& byte = frame[input.byte() % frame.size()];
+        byte ^= input.byte();
     }
-    return packet.payload(16).frame();
+    if ((how & 0x80) != 0) {
+        frame.resize(frame.size() - std::min<std::size_t>(frame.size(), how / 4 % 32));
+    }
+    frame.shrink_to_fit();
+    return frame;
 }
 
 lib::Criterion criterion(lib::Family family, bool with_port) {
@@ -70,95 +124,139 @@ lib::Criterion criterion(lib::Family family, bool with_port) {
     return made;
 }
 
-struct Passed {
-    std::size_t frame;
-    std::size_t datagram;
-    bool known;  // its first fragment is known, or it is one
-};
-
-void check(const test::FragmentBox& box, const Passed& passed) {
-    const std::uint32_t of_family = passed.datagram % 2 == 0 ? 0 : 2;
-    const std::vector<std::uint32_t> all{of_family, of_family + 1};
-    const std::vector<std::uint32_t> some{of_family};
-    const auto copied = box.copied(passed.frame);
-    if (!datagrams[passed.datagram].tapped()) {
-        if (copied != some) {
-            fail("a datagram of another port was copied, or not copied by its address");
+/// The worker and the account, which get the same.
+class Pair {
+  public:
+    explicit Pair(std::uint8_t how) : Pair(1 + how % 8, (how & 8) != 0) {
+        box_.add(0, criterion(lib::Family::ipv4, false));
+        box_.add(1, criterion(lib::Family::ipv4, true));
+        box_.add(2, criterion(lib::Family::ipv6, false));
+        box_.add(3, criterion(lib::Family::ipv6, true));
+        if ((how & 16) != 0) {
+            // Two seconds before ticks of 32 bits come round: 2^52 cycles, of which the box begins at 2^40.
+            constexpr std::uint64_t cycles = (std::uint64_t{1} << 52) - (std::uint64_t{1} << 40);
+            box_.wait_ms(cycles / (test::FragmentBox::clock_rate / 1000) - 2000);
         }
-    } else if (copied != all && (passed.known || copied != some)) {
-        fail("a fragment of the tapped port was not copied, or twice");
     }
-}
+
+    bool full() const { return passed_ == most_frames; }
+    void add(test::Bytes frame) {
+        ++passed_;
+        burst_.push_back(std::move(frame));
+        if (burst_.size() == burst_size) {
+            flush();
+        }
+    }
+    void flush() {
+        if (!burst_.empty()) {
+            (void)box_.pass(burst_, port_);
+            account_.pass(burst_, port_);
+        }
+        burst_.clear();
+    }
+    void change_port() {
+        flush();
+        port_ ^= 1;
+    }
+    void poll() {
+        flush();
+        (void)box_.poll();
+        account_.poll();
+    }
+    void settle() {
+        flush();
+        box_.settle();
+        account_.settle();
+    }
+    void wait(std::uint64_t units) {
+        flush();
+        box_.wait_ms(units * fuzz::time_unit_ms);
+        account_.wait_ms(units * fuzz::time_unit_ms);
+    }
+    void stop() {
+        flush();
+        box_.stop();
+        account_.stop();
+    }
+
+    void check() const {
+        if (box_.kept() != 0) {
+            fail("buffers are left");
+        }
+        const bool all_known = box_.count(fragments_table_full) == 0;
+        if (!all_known && account_.datagrams() <= always_known) {
+            fail("a datagram is forgotten for which there is room");
+        }
+        const fuzz::FragmentAccount::Counts counts{.completed = box_.count(fragments_completed),
+                                                   .early = box_.count(fragments_early),
+                                                   .resolved = box_.count(fragments_resolved),
+                                                   .unresolved = box_.count(fragments_unresolved),
+                                                   .held_full = box_.count(fragments_held_full),
+                                                   .conflict = box_.count(fragments_conflict)};
+        if (counts.early != counts.resolved + counts.unresolved + counts.held_full) {
+            fail("the ledger of early fragments does not close");
+        }
+        if (all_known && counts != account_.counts()) {
+            fail("the counters are not the account's");
+        }
+        for (std::size_t frame = 0; frame < passed_; ++frame) {
+            const std::vector<std::uint32_t> found = box_.copied(frame);
+            if (all_known ? found != account_.copied()[frame]
+                          : std::ranges::adjacent_find(found) != found.end()) {
+                fail("frame " + std::to_string(frame) + " was copied " + std::to_string(found.size()) +
+                     " times, or for another tap");
+            }
+        }
+    }
+
+  private:
+    Pair(std::uint32_t room, bool places_are_few)
+        : box_(places_are_few ? 2 * room : room, options(places_are_few ? room : 2 * room)), account_(room) {}
+
+    test::FragmentBox box_;
+    fuzz::FragmentAccount account_;
+    std::uint16_t port_ = 0;
+    std::size_t passed_ = 0;
+    std::vector<test::Bytes> burst_;
+};
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    test::FragmentBox box(room, options);
-    box.add(0, criterion(lib::Family::ipv4, false));
-    box.add(1, criterion(lib::Family::ipv4, true));
-    box.add(2, criterion(lib::Family::ipv6, false));
-    box.add(3, criterion(lib::Family::ipv6, true));
-    std::vector<Passed> passed;
-    std::vector<std::uint64_t> first_at(8, 0);  // ms; 0: never
-    std::uint64_t now = 10'000;
-    std::vector<test::Bytes> burst;
-    std::vector<std::size_t> burst_datagrams;
-    const auto flush = [&] {
-        if (!burst.empty()) {
-            const std::size_t first = box.pass(burst);
-            for (std::size_t i = 0; i < burst.size(); ++i) {
-                const std::size_t datagram = burst_datagrams[i];
-                passed.push_back(
-                    {first + i, datagram, first_at[datagram] != 0 && now - first_at[datagram] < 4'900});
-            }
-        }
-        burst.clear();
-        burst_datagrams.clear();
-    };
-    for (std::size_t at = 0; at + 1 < std::min<std::size_t>(size, 400); at += 2) {
-        const std::size_t datagram = data[at + 1] % 8;
-        const auto index = static_cast<std::uint16_t>(data[at + 1] >> 3U & 3U);
-        switch (data[at] % 8) {
+    fuzz::Input input(data, size);
+    Pair pair(input.byte());
+    for (std::size_t steps = 0; steps < most_steps && !input.empty() && !pair.full(); ++steps) {
+        switch (input.byte() % 16) {
             case 0:
-                flush();
-                box.settle();
+                pair.settle();
                 break;
             case 1:
-                flush();
-                (void)box.poll();
+                pair.poll();
                 break;
-            case 2: {
-                flush();
-                const std::uint64_t wait = std::uint64_t{data[at + 1]} * 10;
-                now += wait;
-                box.wait_ms(wait);
+            case 2:
+                pair.wait(input.byte());
+                break;
+            case 3:
+                pair.flush();
+                break;
+            case 4:
+                pair.change_port();
+                break;
+            case 5:
+            case 6:
+            case 7:
+                pair.add(damaged(fragment(input), input));
+                break;
+            case 15: {
+                const auto bytes = input.bytes(input.number() % 1515U);
+                pair.add({bytes.begin(), bytes.end()});
                 break;
             }
             default:
-                burst.push_back(fragment(datagram, index));
-                burst_datagrams.push_back(datagram);
-                if (index == 0) {
-                    first_at[datagram] = now;
-                }
-                if (burst.size() == 8) {
-                    flush();
-                }
+                pair.add(fragment(input));
         }
     }
-    flush();
-    box.stop();
-    for (const Passed& each : passed) {
-        check(box, each);
-    }
-    if (box.kept() != 0) {
-        fail("buffers are left");
-    }
-    if (box.count(fragments_early) !=
-        box.count(fragments_resolved) + box.count(fragments_unresolved) + box.count(fragments_held_full)) {
-        fail("the ledger of early fragments does not close");
-    }
-    if (box.count(fragments_conflict) + box.count(fragments_table_full) != 0) {
-        fail("what did not happen is counted");
-    }
+    pair.stop();
+    pair.check();
     return 0;
 }

@@ -1,10 +1,13 @@
 // One frame through the parser and a fixed table, in every variant that the processor has, against the
-// reference, which shares no code with them. The frame lies in memory of its own size, so that a read beyond
-// it is seen.
-#include "dataplane/match/chained_frames.h"
+// reference, which shares no code with them: in one buffer, and in as many as the input says. Each buffer is
+// memory of its own size, so that a read beyond it is seen.
+//
+// A byte says how often the frame is cut, two bytes each say where; then comes the frame.
+#include "dataplane/match/burst_reader.h"
 #include "dataplane/match/frame_parser.h"
 #include "dataplane/match/inner_parser.h"
 #include "dataplane/match/tap_table.h"
+#include "test/fuzz/input.h"
 #include "test/support/facts_of.h"
 #include "test/support/random_traffic.h"
 #include "test/support/reference_match.h"
@@ -89,7 +92,7 @@ struct Tables {
     }
 };
 
-void check_matches(Tables& tables, const TapTable& table, const test::Reading& reading, std::uint16_t vlan) {
+void check_matches(Tables& tables, const TapTable& table, const std::vector<std::uint64_t>& wanted) {
     table.classify(*tables.burst, *tables.matches);
     std::vector<std::uint64_t> found;
     if (tables.matches->matched != 0) {
@@ -98,48 +101,54 @@ void check_matches(Tables& tables, const TapTable& table, const test::Reading& r
         }
     }
     std::ranges::sort(found);
-    std::vector<std::uint64_t> wanted;
-    for (std::size_t i = 0; i < tables.taps.size(); ++i) {
-        if (test::reference_matches(tables.taps[i], reading.facts, {0, vlan})) {
-            wanted.push_back(i);
-        }
-    }
     if (found != wanted) {
         fail("the table finds other taps than the reference, variant " +
-             std::string(to_string(table.simd())) + ", frame " +
-             (reading.facts ? test::to_string(*reading.facts) : "not to be matched"));
+             std::string(to_string(table.simd())));
     }
 }
 
-rte_mbuf part_of(const std::uint8_t* bytes, std::size_t size) {
-    rte_mbuf part;
-    std::memset(static_cast<void*>(&part), 0, sizeof part);
-    part.buf_addr = const_cast<std::uint8_t*>(bytes);
-    part.data_len = static_cast<std::uint16_t>(size);
-    return part;
-}
+/// A frame in buffers, the first one too: nothing but their links is filled in that a reader may ask for.
+struct Chain {
+    std::vector<std::unique_ptr<std::uint8_t[]>> bytes;
+    std::vector<rte_mbuf> buffers;
 
-/// The same frame in two buffers is the same frame.
-void check_split(Tables& tables, std::span<const std::uint8_t> frame, std::size_t at,
-                 const test::Reading& wanted) {
+    /// `cuts` is sorted; buffers may be empty.
+    Chain(std::span<const std::uint8_t> frame, const std::vector<std::size_t>& cuts)
+        : buffers(cuts.size() + 1) {
+        std::size_t begin = 0;
+        for (std::size_t i = 0; i < buffers.size(); ++i) {
+            const std::size_t end = i < cuts.size() ? cuts[i] : frame.size();
+            bytes.push_back(std::make_unique<std::uint8_t[]>(end - begin));
+            std::copy(frame.begin() + static_cast<std::ptrdiff_t>(begin),
+                      frame.begin() + static_cast<std::ptrdiff_t>(end), bytes.back().get());
+            rte_mbuf& buffer = buffers[i];
+            std::memset(static_cast<void*>(&buffer), 0, sizeof buffer);
+            buffer.buf_addr = bytes.back().get();
+            buffer.data_len = static_cast<std::uint16_t>(end - begin);
+            buffer.next = i + 1 < buffers.size() ? &buffers[i + 1] : nullptr;
+            begin = end;
+        }
+        buffers.front().nb_segs = static_cast<std::uint16_t>(buffers.size());
+        buffers.front().pkt_len = static_cast<std::uint32_t>(frame.size());
+    }
+};
+
+/// The same frame in several buffers is the same frame, and has the same taps.
+void check_chain(Tables& tables, std::span<const std::uint8_t> frame, const std::vector<std::size_t>& cuts,
+                 const test::Reading& reading, const std::vector<std::uint64_t>& wanted) {
     if (frame.size() > UINT16_MAX) {
         return;  // more than a buffer holds
     }
-    const auto begin = std::make_unique<std::uint8_t[]>(at);
-    std::copy_n(frame.data(), at, begin.get());
-    rte_mbuf rest = part_of(frame.data() + at, frame.size() - at);
-    rte_mbuf first = part_of(begin.get(), at);
-    first.next = &rest;
-    first.nb_segs = 2;
-    first.pkt_len = static_cast<std::uint32_t>(frame.size());
-    rte_mbuf* const chain = &first;
-    const Frame view = first_buffer(first);
-    parse_burst(std::span(&view, 1), *tables.burst);
-    parse_chained(std::span(&chain, 1), *tables.burst);
-    if (test::reading_of(tables.burst->headers[0]) != wanted ||
-        (tables.burst->ipv4 | tables.burst->ipv6) != (wanted.facts ? 1U : 0U) ||
-        tables.burst->uneven != (wanted.outcome == test::Outcome::matched_on_all ? 0U : 1U)) {
-        fail("a frame in two buffers is read otherwise, split at " + std::to_string(at));
+    Chain chain(frame, cuts);
+    rte_mbuf* const first = chain.buffers.data();
+    for (const auto& table : tables.variants) {
+        const std::uint64_t bytes = BurstReader(table->simd()).read(std::span(&first, 1), *tables.burst);
+        if (test::reading_of(tables.burst->headers[0]) != reading || bytes != frame.size() ||
+            (tables.burst->ipv4 | tables.burst->ipv6) != (reading.facts ? 1U : 0U) ||
+            tables.burst->uneven != (reading.outcome == test::Outcome::matched_on_all ? 0U : 1U)) {
+            fail("a frame in " + std::to_string(cuts.size() + 1) + " buffers is read otherwise");
+        }
+        check_matches(tables, *table, wanted);
     }
 }
 
@@ -179,27 +188,40 @@ void check_inner(std::span<const std::uint8_t> frame, const std::uint8_t* exact)
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* input_data, std::size_t input_size) {
     static Tables tables;
+    fuzz::Input input(input_data, input_size);
+    std::vector<std::size_t> cuts(input.byte() % 16);
+    std::ranges::generate(cuts, [&] { return input.number(); });
+    const std::uint8_t* const data = input.rest().data();
+    const std::size_t size = input.rest().size();
+    std::ranges::for_each(cuts, [&](std::size_t& cut) { cut %= size + 1; });
+    std::ranges::sort(cuts);
     const auto exact = std::make_unique<std::uint8_t[]>(size);
     std::copy_n(data, size, exact.get());
     const auto length = static_cast<std::uint32_t>(size);
     const Frame frame{exact.get(), length, length};
 
-    const test::Reading wanted = test::reference_parse({data, size});
+    const test::Reading reading = test::reference_parse({data, size});
+    std::vector<std::uint64_t> wanted;
+    for (std::size_t i = 0; i < tables.taps.size(); ++i) {
+        if (test::reference_matches(tables.taps[i], reading.facts, {0, test::reference_vlan({data, size})})) {
+            wanted.push_back(i);
+        }
+    }
     parse_burst(std::span(&frame, 1), *tables.burst);
-    if (test::reading_of(parse_frame(frame)) != wanted ||
-        test::reading_of(tables.burst->headers[0]) != wanted) {
+    if (test::reading_of(parse_frame(frame)) != reading ||
+        test::reading_of(tables.burst->headers[0]) != reading) {
         fail("the parser reads another thing than the reference");
     }
     for (const auto& table : tables.variants) {
         parse_burst(std::span(&frame, 1), *tables.burst, common_function(table->simd()));
-        check_matches(tables, *table, wanted, test::reference_vlan({data, size}));
+        check_matches(tables, *table, wanted);
     }
     check_inner({data, size}, exact.get());
-    check_split(tables, {data, size}, size == 0 ? 0 : data[size / 2] % (size + 1), wanted);
+    check_chain(tables, {data, size}, cuts, reading, wanted);
     // The same frame with only its beginning in reach: whatever comes out, nothing beyond may be read.
-    const std::uint32_t readable = size == 0 ? 0 : data[size - 1] % length;
+    const auto readable = static_cast<std::uint32_t>(cuts.empty() ? size / 2 : cuts.front());
     const auto beginning = std::make_unique<std::uint8_t[]>(readable);
     std::copy_n(data, readable, beginning.get());
     const Frame part{beginning.get(), readable, length};

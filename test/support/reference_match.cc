@@ -122,7 +122,7 @@ Reading read_ipv6(View rest, std::size_t l3_offset) {
         if (current == 44) {
             size = 8;
             if (payload.number(2) / 8 != 0) {
-                if (extension_protocols.contains(next)) {
+                if (extension_protocols.contains(next) || skipped + size > 512) {
                     return addresses_only;
                 }
                 return read_upper(facts, payload.from(8), next, true);
@@ -322,7 +322,7 @@ bool reference_matches(const lib::Criterion& criterion, const PacketFacts& facts
         return false;
     }
     // Of an unknown protocol only that is true which is true of every protocol.
-    for (int protocol = 0; protocol < 256; ++protocol) {
+    for (int protocol = 0; !criterion.protocol.empty() && protocol < 256; ++protocol) {
         if ((!facts.protocol || *facts.protocol == protocol) && !list_matches(criterion.protocol, protocol)) {
             return false;
         }
