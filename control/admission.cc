@@ -1,10 +1,9 @@
 #include "control/admission.h"
 
 #include "control/conditions.h"
+#include "control/shims.h"
 
 #include <algorithm>
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -58,19 +57,14 @@ bool may(const lib::SourceConfig& source, lib::TapAction action) {
     return std::ranges::find(source.actions, privilege) != source.actions.end();
 }
 
-/// Juniper's mirror header. The form of 4 bytes leaves the session id to the box, which has no accounting
-/// sessions: 0. Nothing: what stands in the two bits of the form is no form.
-std::optional<std::array<std::uint8_t, 8>> mirror_header(const lib::dtcp::InterceptId& given) {
-    const unsigned form = static_cast<unsigned>(given.value >> (given.short_form ? 30U : 62U));
-    if (form > (given.short_form ? 1U : 0U)) {
-        return std::nullopt;
-    }
-    const std::uint64_t header = given.short_form ? (given.value & 0x3fff'ffffU) << 32U : given.value;
-    std::array<std::uint8_t, 8> bytes;
-    for (std::size_t i = 0; i < bytes.size(); ++i) {
-        bytes[i] = static_cast<std::uint8_t>(header >> (56 - 8 * i));
-    }
-    return bytes;
+/// What the configuration says of copies to the address and port, under whatever name.
+const lib::DestinationConfig* settings_of(const lib::Config& config, const lib::IpAddress& address,
+                                          std::uint16_t port) {
+    const auto found =
+        std::ranges::find_if(config.destinations, [&](const lib::DestinationConfig& destination) {
+            return destination.address == address && destination.port == port;
+        });
+    return found != config.destinations.end() ? &*found : nullptr;
 }
 
 std::expected<lib::TapDestination, Failure> place(const Request& request, const Cdest& cdest,
@@ -112,6 +106,10 @@ std::expected<lib::TapDestination, Failure> place(const Request& request, const 
     destination.source_port = cdest.source_port ? *cdest.source_port : configured->source_port;
     destination.dest_address = to.bytes;
     destination.source_address = from.bytes;
+    if (const auto* const settings = settings_of(config, to, destination.dest_port)) {
+        destination.shim = settings->shim;
+        destination.dscp = settings->dscp;
+    }
     return destination;
 }
 
@@ -134,15 +132,18 @@ std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, co
         text.cdests.push_back(std::move(cdest.id));
     }
     if (add.intercept_id) {
-        const auto header = mirror_header(*add.intercept_id);
-        if (!header) {
+        const auto ids = intercept_ids(*add.intercept_id);
+        if (!ids) {
             return refuse(request, Code::bad_request, Name::md_intercept_id,
                           "the top two bits are not 0 (8 bytes), or 0 or 1 (4 bytes)");
         }
         for (auto& destination : plan.destinations) {
-            destination.shim = lib::Shim::jmirror;
-            destination.shim_bytes = *header;
+            if (!give_intercept_ids(destination, *ids)) {
+                return refuse(request, Code::bad_request, Name::md_intercept_id,
+                              "an intercept id of more than the 29 bits that the destination's shim has");
+            }
         }
+        plan.has_intercept_id = true;
     }
     auto criterion = conditions(request, add, config);
     if (!criterion) {

@@ -27,7 +27,8 @@ struct TapText {
 /// A tap as it is to be installed.
 struct TapPlan {
     lib::Criterion criterion;
-    std::vector<lib::TapDestination> destinations;
+    std::vector<lib::TapDestination> destinations;  ///< complete but for the Criteria-ID (shims.h)
+    bool has_intercept_id = false;
     std::shared_ptr<const TapText> text;
     bool is_static = false;
     bool send_async = false;

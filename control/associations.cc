@@ -17,11 +17,11 @@ namespace flowtap::control {
 
 namespace {
 
-/// Names key, salt, tunnel and all else that the file says together; one-way.
-std::uint64_t identity(const lib::StaticSa& sa, std::uint16_t tunnel) {
-    const auto text = fmt::format("flowtap sa {} {} {} {} {} {}", static_cast<std::uint32_t>(sa.spi),
+/// Names key, salt, tunnel, direction and all else that the file says together; one-way.
+std::uint64_t identity(const lib::StaticSa& sa, std::uint16_t tunnel, std::string_view direction = "") {
+    const auto text = fmt::format("flowtap sa {} {} {} {} {} {}{}", static_cast<std::uint32_t>(sa.spi),
                                   static_cast<unsigned>(sa.suite), tunnel, sa.extended_sequence,
-                                  sa.udp_encapsulation, sa.padded_length);
+                                  sa.udp_encapsulation, sa.padded_length, direction);
     std::array<std::uint8_t, 32> digest{};
     unsigned int size = digest.size();
     static_cast<void>(::HMAC(::EVP_sha256(), sa.key.data(), static_cast<int>(sa.key.size()),
@@ -38,6 +38,20 @@ std::size_t outer_size(const lib::StaticSa& sa, const lib::SuiteInfo& suite,
     const std::size_t ip = tunnel.local.family == lib::Family::ipv4 ? 20 : 40;
     const std::size_t udp = sa.udp_encapsulation ? 8 : 0;
     return ip + udp + lib::esp_size(suite, sa.padded_length);
+}
+
+/// Holds the key: the caller wipes it.
+lib::SaInstall record_of(const lib::StaticSa& sa, std::uint16_t tunnel) {
+    lib::SaInstall record;
+    record.spi = static_cast<std::uint32_t>(sa.spi);
+    record.tunnel = tunnel;
+    record.suite = sa.suite;
+    record.key_size = static_cast<std::uint8_t>(sa.key.size());
+    record.extended_sequence = sa.extended_sequence ? 1 : 0;
+    record.udp_encapsulation = sa.udp_encapsulation ? 1 : 0;
+    record.padded_length = sa.padded_length;
+    std::ranges::copy(sa.key.bytes(), record.key.begin());
+    return record;
 }
 
 }  // namespace
@@ -77,10 +91,48 @@ std::expected<Associations, std::vector<std::string>> Associations::load(const l
         }
         associations.all_.push_back(std::move(association));
     }
+    associations.load_inbound(config, errors);
     if (!errors.empty()) {
         return std::unexpected{std::move(errors)};
     }
     return associations;
+}
+
+void Associations::load_inbound(const lib::Config& config, std::vector<std::string>& errors) {
+    const auto digest_of = [](const lib::StaticSa& sa) {
+        return key_digest(sa.key.bytes().first(lib::find_suite(sa.suite)->cipher_key_size));
+    };
+    for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
+        const auto& tunnel = config.tunnels[i];
+        if (tunnel.sa_in.empty()) {
+            continue;
+        }
+        auto sa = lib::load_sa_file(tunnel.sa_in);
+        if (!sa) {
+            for (const auto& error : sa.error()) {
+                errors.push_back(lib::to_string(error));
+            }
+            continue;
+        }
+        Inbound inbound;
+        inbound.tunnel = static_cast<std::uint16_t>(i);
+        inbound.id = identity(*sa, inbound.tunnel, " in");
+        const auto digest = digest_of(*sa);
+        const auto same_key = [&](const auto& other) { return digest_of(other.sa) == digest; };
+        if (std::ranges::find(all_, digest, &Association::digest) != all_.end() ||
+            std::ranges::any_of(inbound_, same_key)) {
+            errors.push_back(
+                fmt::format("{}: the key is another SA's too: their IVs would meet. Each tunnel and "
+                            "direction needs its own",
+                            tunnel.sa_in.string()));
+        }
+        if (std::ranges::any_of(inbound_, [&](const Inbound& other) { return other.sa.spi == sa->spi; })) {
+            errors.push_back(fmt::format("{}: the SPI is another tunnel's too: it has to tell them apart",
+                                         tunnel.sa_in.string()));
+        }
+        inbound.sa = std::move(*sa);
+        inbound_.push_back(std::move(inbound));
+    }
 }
 
 std::vector<std::string> Associations::warnings(const lib::Config& config) const {
@@ -105,6 +157,9 @@ Associations::Need Associations::need_of(std::size_t place, const Association& a
 
 std::vector<Associations::Need> Associations::begin_link(const lib::StatusView& status, Registry& registry) {
     in_flight_.clear();
+    for (auto& inbound : inbound_) {
+        inbound.trouble.clear();
+    }
     const auto shown = [&](std::uint32_t slot) {
         return status.status().manager.sa_lease_end[slot].load(std::memory_order_relaxed);
     };
@@ -170,18 +225,17 @@ bool Associations::waiting() const {
 }
 
 void Associations::install(lib::CommandBatch& batch, const Association& association,
-                           const lib::Lease& lease) const {
-    lib::SaInstall record;
+                           const lib::Lease& lease) {
+    lib::SaInstall record = record_of(association.sa, association.tunnel);
     record.lease = lease;
-    record.spi = static_cast<std::uint32_t>(association.sa.spi);
-    record.tunnel = association.tunnel;
-    record.suite = association.sa.suite;
-    record.key_size = static_cast<std::uint8_t>(association.sa.key.size());
-    record.extended_sequence = association.sa.extended_sequence ? 1 : 0;
-    record.udp_encapsulation = association.sa.udp_encapsulation ? 1 : 0;
-    record.padded_length = association.sa.padded_length;
-    std::ranges::copy(association.sa.key.bytes(), record.key.begin());
     batch.install_sa(*association.slot, association.id, record);
+    ::OPENSSL_cleanse(&record, sizeof(record));
+}
+
+void Associations::install(lib::CommandBatch& batch, const Inbound& inbound, lib::SaSlot slot) {
+    lib::SaInstall record = record_of(inbound.sa, inbound.tunnel);
+    record.direction = lib::SaDirection::opens;
+    batch.install_sa(slot, inbound.id, record);
     ::OPENSSL_cleanse(&record, sizeof(record));
 }
 
@@ -203,6 +257,11 @@ void Associations::fill_resync(lib::CommandBatch& batch, Registry& registry) {
         } else if (association.lease) {
             install(batch, association, *association.lease);
             in_flight_.push_back(place);
+        }
+    }
+    for (std::uint32_t number = 0; number < inbound_.size(); ++number) {
+        if (inbound_[number].trouble.empty()) {
+            install(batch, inbound_[number], lib::SaSlot{number});
         }
     }
 }
@@ -272,6 +331,10 @@ void Associations::refused(lib::Refusal refusal, lib::SaSlot slot) {
             association.kept = false;
             association.wanted = false;
         }
+    }
+    if (const auto number = static_cast<std::size_t>(slot);
+        of_key && number >= lib::max_sas && number - lib::max_sas < inbound_.size()) {
+        inbound_[number - lib::max_sas].trouble = "the dataplane refuses the inbound key";
     }
     in_flight_.clear();
 }

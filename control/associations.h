@@ -1,7 +1,7 @@
 // The ESP security associations of the tunnels: keys, counter leases, and what the dataplane holds of them.
 //
 // A state machine without I/O: it says for which key it needs a lease; the caller has the lease recorded
-// (lease_store.h) and brings it back; then it writes the commands. One static SA a tunnel.
+// (lease_store.h) and brings it back; then it writes the commands. One static SA a tunnel and direction.
 //
 // What must never happen is that a counter value is used twice, so:
 // - an SA is installed with a lease that was granted for just that;
@@ -33,8 +33,8 @@ namespace flowtap::control {
 
 class Associations {
   public:
-    /// Reads the SA file of every tunnel. Errors, as for the configuration: an unusable file, or one key in
-    /// two tunnels, whose IVs would meet.
+    /// Reads the SA files of every tunnel. Errors, as for the configuration: an unusable file, or one key in
+    /// two SAs, whose IVs would meet, or one inbound SPI for two.
     static std::expected<Associations, std::vector<std::string>> load(const lib::Config& config);
 
     struct Association {
@@ -54,6 +54,15 @@ class Associations {
     const std::vector<Association>& all() const { return all_; }
     /// Sentences about SAs that work and should not be used any more.
     std::vector<std::string> warnings(const lib::Config& config) const;
+
+    /// What opens: it needs no lease, and is named in every resync.
+    struct Inbound {
+        std::uint16_t tunnel = 0;  ///< index in the configuration
+        lib::StaticSa sa;
+        std::uint64_t id = 0;
+        std::string trouble;  ///< why it is left out; empty: no trouble
+    };
+    const std::vector<Inbound>& inbound() const { return inbound_; }
 
     /// A key that needs a lease, by its place in all(), and up to where values were granted for certain.
     struct Need {
@@ -88,9 +97,12 @@ class Associations {
 
   private:
     static Need need_of(std::size_t place, const Association& association, const Registry& registry);
-    void install(lib::CommandBatch& batch, const Association& association, const lib::Lease& lease) const;
+    void load_inbound(const lib::Config& config, std::vector<std::string>& errors);
+    static void install(lib::CommandBatch& batch, const Association& association, const lib::Lease& lease);
+    static void install(lib::CommandBatch& batch, const Inbound& inbound, lib::SaSlot slot);
 
     std::vector<Association> all_;
+    std::vector<Inbound> inbound_;  ///< its place is the slot
     std::vector<std::size_t> in_flight_;
 };
 

@@ -1,5 +1,7 @@
 #include "control/tasking.h"
 
+#include "control/shims.h"
+
 #include <algorithm>
 #include <cassert>
 #include <utility>
@@ -31,6 +33,7 @@ void Tasking::start(Registry registry, std::vector<RestoredTap> taps) {
         tap.slot = slot;
         tap.source = restored.source;
         tap.plan = std::move(restored.plan);
+        give_criteria_id(tap.plan.destinations, tap.id, tap.plan.has_intercept_id);
         tap.added_utc = restored.entry.added_utc;
         tap.added_boot = restored.entry.added_boot;
         tap.csource_address = restored.entry.csource_address;
@@ -70,6 +73,7 @@ std::expected<OperationId, Code> Tasking::add(NewTap fresh, Now now) {
     tap.slot = slot;
     tap.source = fresh.source;
     tap.plan = std::move(fresh.plan);
+    give_criteria_id(tap.plan.destinations, tap.id, tap.plan.has_intercept_id);
     tap.added_utc = now.utc;
     tap.added_boot = now.boot;
     tap.csource_address = fresh.csource_address;

@@ -1,5 +1,7 @@
 #include "control/views.h"
 
+#include "lib/next_hops.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -69,6 +71,23 @@ std::uint64_t copies(const ViewSources& sources, std::size_t counter) {
     return sum;
 }
 
+/// None without an interface for the kernel.
+json next_hops(const ViewSources& sources) {
+    auto list = json::array();
+    const auto* const status = sources.link.status();
+    const auto addresses = lib::next_hop_addresses(sources.config);
+    for (std::size_t i = 0; i < addresses.size(); ++i) {
+        const auto mac = status == nullptr ? std::nullopt
+                                           : lib::next_hop_mac(load(status->status().slow_path.next_hops[i]));
+        list.push_back({{"address", lib::to_string(addresses[i])},
+                        {"state", status == nullptr ? "unknown"
+                                  : mac             ? "answers"
+                                                    : "no answer"},
+                        {"mac", mac ? json(lib::to_string(*mac)) : json(nullptr)}});
+    }
+    return list;
+}
+
 json alarms(const ViewSources& sources) {
     auto list = json::array();
     if (!sources.link.ready()) {
@@ -80,6 +99,17 @@ json alarms(const ViewSources& sources) {
         if (!association.trouble.empty()) {
             list.push_back(fmt::format("tunnel \"{}\": {}", sources.config.tunnels[association.tunnel].name,
                                        association.trouble));
+        }
+    }
+    for (const auto& inbound : sources.associations.inbound()) {
+        if (!inbound.trouble.empty()) {
+            list.push_back(fmt::format("tunnel \"{}\": {}", sources.config.tunnels[inbound.tunnel].name,
+                                       inbound.trouble));
+        }
+    }
+    for (const auto& hop : next_hops(sources)) {
+        if (hop.at("state") == "no answer") {
+            list.push_back(fmt::format("next hop {} does not answer", hop.at("address").get<std::string>()));
         }
     }
     for (const auto port : sources.link.lost_ports()) {
@@ -160,7 +190,7 @@ json ports_view(const ViewSources& sources) {
                 for (std::size_t worker = 0; worker < status->shape().worker_count; ++worker) {
                     sum += load(shown.workers[worker].ports[i].values[counter]);
                 }
-                return sum;
+                return sum + (i == config.delivery.port ? load(shown.slow_path.port.values[counter]) : 0);
             });
             port["driver"] = {{"missed", load(shown.manager.driver_missed[i])},
                               {"no-mbuf", load(shown.manager.driver_no_mbuf[i])}};
@@ -207,6 +237,9 @@ json delivery_view(const ViewSources& sources) {
                 packets += load(sealed[lib::SaCounter::sealed_packets]);
                 bytes += load(sealed[lib::SaCounter::sealed_bytes]);
             }
+            const auto& slow_path = status->status().slow_path.sas[slot];
+            packets += load(slow_path[lib::SaCounter::sealed_packets]);
+            bytes += load(slow_path[lib::SaCounter::sealed_bytes]);
         }
         tunnel["state"] = association.kept && dataplane != nullptr ? "up"
                           : !association.trouble.empty()           ? "refused"
@@ -226,7 +259,16 @@ json delivery_view(const ViewSources& sources) {
             lost[std::string{info.name}] = copies(sources, i);
         }
     }
+    auto slow_path = json::object();
+    if (const auto* const status = sources.link.status();
+        status != nullptr && !sources.config.delivery.interface.empty()) {
+        slow_path = counters(lib::slow_path_counters, [&](std::size_t counter) {
+            return load(status->status().slow_path.counters.values[counter]);
+        });
+    }
     return {{"tunnels", std::move(list)},
+            {"next-hops", next_hops(sources)},
+            {"slow-path", std::move(slow_path)},
             {"copies",
              {{"owed", copies(sources, static_cast<std::size_t>(lib::WorkerCounter::matches))},
               {"sent", copies(sources, static_cast<std::size_t>(lib::WorkerCounter::copies_sent))},

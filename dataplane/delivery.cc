@@ -33,7 +33,7 @@ Delivery::Delivery(const Parts& parts, crypto::Sealer sealer)
       buffers_(parts.pool),
       outbox_({.port = parts.port,
                .queue = parts.queue,
-               .next_hop = parts.next_hop,
+               .next_hops = parts.next_hops,
                .status = parts.status,
                .taps = parts.taps},
               std::move(sealer)),
@@ -57,10 +57,16 @@ bool Delivery::copy(const HeldFrame& frame, const match::Headers& headers,
         }
         any = true;
         matches_ += copies.targets.size();
+        if (copies.direction) [[unlikely]] {
+            shim_flags_ = shim_flags(copies, headers);
+        }
         for (const CopyTarget& target : copies.targets) {
             const Outcome outcome = owe(original, target, match.slot);
             if (outcome != Outcome::copies_sent) [[unlikely]] {
                 outbox_.lose(match.slot, original.length, outcome);
+                if (target.numbers != nullptr) {
+                    outbox_.lose_number(*target.numbers);
+                }
             }
         }
     }
@@ -125,6 +131,35 @@ Delivery::Decision Delivery::decide(const TapTerms& terms, lib::TapSlot slot, co
             break;
     }
     return Decision::leave;
+}
+
+std::uint8_t Delivery::shim_flags(const TapCopies& copies, const match::Headers& headers) const {
+    constexpr std::uint8_t fragment = match::flag::first_fragment | match::flag::later_fragment;
+    const bool far = (parts_.far_ports >> port_ & 1) != 0;
+    std::uint8_t flags = 0;
+    if ((*copies.direction)(headers, far) == Direction::to_target) {
+        flags |= lib::shim_flag::to_target;
+    }
+    if (match::matchable(headers.verdict) && (headers.flags & fragment) != 0) {
+        flags |= lib::shim_flag::fragment;
+    }
+    if (copies.layer2) {
+        flags |= lib::shim_flag::whole_frame;
+    }
+    return flags;
+}
+
+/// Of the copy that was opened last, whose UDP header is at `udp`.
+[[gnu::noinline]] void Delivery::complete_shim(const CopyTarget& target, std::uint8_t* udp) {
+    const Encapsulation& encapsulation = target.encapsulation;
+    if (target.numbers != nullptr) {
+        outbox_.number(*target.numbers, {.shim = udp + udp_header,
+                                         .checksum = checksum_place(encapsulation, udp),
+                                         .arrival = parts_.clock.at(arrival_),
+                                         .flags = shim_flags_});
+    } else if ((shim_flags_ & lib::shim_flag::to_target) != 0) {
+        set_to_target(encapsulation, udp);
+    }
 }
 
 /// In line: handed over in memory, its narrow fields would be read back as one word, which stalls.
@@ -205,7 +240,7 @@ Delivery::Decision Delivery::decide(const TapTerms& terms, lib::TapSlot slot, co
     const Encapsulation& encapsulation = target.encapsulation;
     const auto header = static_cast<std::uint32_t>(encapsulation.size());
     if (original.length + header > largest) [[unlikely]] {
-        return owe_pieces(original, encapsulation, sa, largest, slot);
+        return owe_pieces(original, target, sa, largest, slot);
     }
     const Datagram datagram = next_datagram(original, encapsulation);
     outbox_.make_room(1);
@@ -215,15 +250,18 @@ Delivery::Decision Delivery::decide(const TapTerms& terms, lib::TapSlot slot, co
     }
     outbox_.open(slot, original.length);
     write_whole(encapsulation, datagram, packet_start(*buffer));
+    if (target.variable_shim) [[unlikely]] {
+        complete_shim(target, packet_start(*buffer) + encapsulation.ip_size());
+    }
     add_packet(original, 0, original.length, encapsulation, header, sa, *buffer);
     return Outcome::copies_sent;
 }
 
 /// A copy that is longer than one packet may be. Out of the way of all others.
-[[gnu::noinline]] Delivery::Outcome Delivery::owe_pieces(const Original& original,
-                                                         const Encapsulation& encapsulation,
+[[gnu::noinline]] Delivery::Outcome Delivery::owe_pieces(const Original& original, const CopyTarget& target,
                                                          const ActiveSa* sa, std::uint32_t largest,
                                                          lib::TapSlot slot) {
+    const Encapsulation& encapsulation = target.encapsulation;
     if (original.length + encapsulation.size() > largest_packet) {
         return Outcome::copy_too_big;
     }
@@ -241,9 +279,12 @@ Delivery::Decision Delivery::decide(const TapTerms& terms, lib::TapSlot slot, co
     std::uint32_t offset = 0;
     for (rte_mbuf* const buffer : std::span(buffers).first(count)) {
         const Piece piece = next_piece(encapsulation, datagram, offset, largest);
+        const auto header = static_cast<std::uint32_t>(header_size(encapsulation, piece));
         write_piece(encapsulation, datagram, piece, packet_start(*buffer));
-        add_packet(original, piece.body_offset(), piece.body_length(), encapsulation,
-                   static_cast<std::uint32_t>(header_size(encapsulation, piece)), sa, *buffer);
+        if (target.variable_shim && offset == 0) {
+            complete_shim(target, packet_start(*buffer) + header - encapsulation.front_size());
+        }
+        add_packet(original, piece.body_offset(), piece.body_length(), encapsulation, header, sa, *buffer);
         offset += piece.length;
     }
     return Outcome::copies_sent;

@@ -22,11 +22,13 @@
 #include "dataplane/held_frames.h"
 #include "dataplane/match/headers.h"
 #include "dataplane/match/tap_table.h"
+#include "dataplane/next_hops.h"
 #include "dataplane/outbox.h"
 #include "dataplane/over_board.h"
 #include "dataplane/port.h"
 #include "dataplane/sa_table.h"
 #include "dataplane/tap_copies.h"
+#include "dataplane/wall_clock.h"
 #include "lib/status.h"
 
 #include <rte_mbuf.h>
@@ -44,27 +46,32 @@ class Delivery {
         std::uint16_t queue = 0;
         rte_mempool* pool = nullptr;  ///< of copy_data_room(mtu); nobody else takes from it
         const SaTable& sas;
-        lib::MacAddress next_hop{};
+        const NextHops& next_hops;
         std::uint32_t mtu = 0;  ///< largest IP packet on the delivery port
         lib::WorkerStatus& status;
         std::span<lib::TapCounters> taps;
         const DropPolicies& policies;
         OverBoard& over;
+        const WallClock& clock;
+        std::uint32_t far_ports = 0;  ///< bit: a port that is side b of its wire
         std::uint16_t worker = 0;  ///< index, and of how many: IPv4 IDs of two workers never meet
         std::uint16_t workers = 1;
     };
 
     Delivery(const Parts& parts, crypto::Sealer sealer);
 
-    /// Before the first frame of a burst that came in at `port` and was classified with `generation`.
+    /// Before the first frame of a burst that came in at `port` and was classified with `generation`;
+    /// `arrival`: cycles of the poll that received it, or that knows now what an early fragment belongs to.
     /// `backlog`: of the queue that it came from; looked at while its copies are made.
-    void begin(std::uint16_t port, match::Generation generation, const Backlog& backlog) {
+    void begin(std::uint16_t port, match::Generation generation, std::uint64_t arrival,
+               const Backlog& backlog) {
         view_ = &parts_.sas.view();
         port_lost_ = parts_.port.lost();
         port_ = port;
         generation_ = generation;
         backlog_ = &backlog;
         overloaded_ = overloaded_ && backlog.behind();
+        arrival_ = arrival;
     }
     /// Before the frame is sent on: whether the tap, one that stops frames, takes it; if so, counts it. Asked
     /// once, after begin(); the match is marked as decided then.
@@ -96,9 +103,11 @@ class Delivery {
     Decision decide(const TapTerms& terms, lib::TapSlot slot, const match::Headers& headers,
                     std::uint32_t bytes);
     Outcome owe(const Original& original, const CopyTarget& target, lib::TapSlot slot);
-    Outcome owe_pieces(const Original& original, const Encapsulation& encapsulation, const ActiveSa* sa,
+    Outcome owe_pieces(const Original& original, const CopyTarget& target, const ActiveSa* sa,
                        std::uint32_t largest, lib::TapSlot slot);
     Datagram next_datagram(const Original& original, const Encapsulation& encapsulation);
+    std::uint8_t shim_flags(const TapCopies& copies, const match::Headers& headers) const;
+    void complete_shim(const CopyTarget& target, std::uint8_t* udp);
     void add_packet(const Original& original, std::uint32_t from, std::uint32_t length,
                     const Encapsulation& encapsulation, std::uint32_t header, const ActiveSa* sa,
                     rte_mbuf& buffer);
@@ -113,6 +122,8 @@ class Delivery {
     const Backlog* backlog_ = nullptr;
     bool overloaded_ = false;     ///< copies are given up
     std::uint32_t unlooked_ = 0;  ///< copies since the last look at the backlog
+    std::uint8_t shim_flags_ = 0;  ///< of the tap and frame that are being copied, if its shims have any
+    std::uint64_t arrival_ = 0;
     std::uint32_t identification_;
     // Of the worker's counters, added to them by flush().
     std::uint64_t matches_ = 0;

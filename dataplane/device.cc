@@ -128,6 +128,14 @@ std::expected<Device, std::string> complete(Device device, std::uint32_t frame, 
     return device;
 }
 
+bool receives_on_all_queues(const Device& device) {
+    return device.driver == af_packet;
+}
+
+std::string shared_interface(const Device& device) {
+    return device.driver == af_packet ? device.interface : std::string{};
+}
+
 std::uint32_t ring_slot(const Device& device) {
     const auto size = device.driver == af_packet ? device.argument("framesz") : std::nullopt;
     return size ? number(*size).value_or(0) : 0;

@@ -39,6 +39,13 @@ std::expected<Device, std::string> parse_device(std::string_view text, std::size
 std::expected<Device, std::string> complete(Device device, std::uint32_t frame, std::size_t queues,
                                             std::uint32_t descriptors);
 
+/// Its receive queues cannot be left out: the driver spreads frames over all that it has.
+bool receives_on_all_queues(const Device& device);
+
+/// The network interface whose frames the kernel gets as well as the driver; empty: the driver has them
+/// alone.
+std::string shared_interface(const Device& device);
+
 /// Bytes of one af_packet ring slot, which the receive buffers must hold too; 0 for other drivers.
 std::uint32_t ring_slot(const Device& device);
 

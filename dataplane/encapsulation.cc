@@ -22,10 +22,11 @@ std::uint16_t identification16(const Datagram& datagram) {
     return big_endian(datagram.identification & 0xffff);
 }
 
-/// And the shim.
+/// And what is constant of the shim.
 void write_udp(const Encapsulation& encapsulation, const Datagram& datagram, std::uint8_t* place) {
     const std::uint16_t length = big_endian(encapsulation.front_size() + datagram.body_length);
-    std::memcpy(place, encapsulation.headers.data() + encapsulation.ip_size(), encapsulation.front_size());
+    std::memcpy(place, encapsulation.headers.data() + encapsulation.ip_size(),
+                udp_header + encapsulation.constant_shim);
     store(place + 4, length);
     if (encapsulation.family == lib::Family::ipv6) {
         store(place + 6, internal::udp_checksum_ipv6(encapsulation, datagram, length));
@@ -77,9 +78,10 @@ Encapsulation make_encapsulation(const lib::TapDestination& destination) {
     std::uint8_t* udp = ip + result.ip_size();
     store(udp, rte_cpu_to_be_16(destination.source_port));
     store(udp + 2, rte_cpu_to_be_16(destination.dest_port));
-    if (destination.shim == lib::Shim::jmirror) {
-        result.shim_size = static_cast<std::uint8_t>(destination.shim_bytes.size());
-        std::ranges::copy(destination.shim_bytes, udp + udp_header);
+    result.shim_size = static_cast<std::uint8_t>(lib::shim_size(destination.shim));
+    if (destination.shim != lib::Shim::flowtap) {
+        result.constant_shim = result.shim_size;
+        std::copy_n(destination.shim_bytes.begin(), result.constant_shim, udp + udp_header);
     }
     const auto traffic_class = static_cast<std::uint8_t>(destination.dscp << 2);
     if (destination.family == lib::Family::ipv4) {
@@ -99,7 +101,7 @@ Encapsulation make_encapsulation(const lib::TapDestination& destination) {
     std::copy_n(destination.source_address.begin(), 16, ip + 8);
     std::copy_n(destination.dest_address.begin(), 16, ip + 24);
     result.sum = std::uint32_t{rte_raw_cksum(ip + 8, 32)} + rte_raw_cksum(udp, 4) +
-                 rte_raw_cksum(udp + udp_header, result.shim_size) + big_endian(protocol_udp);
+                 rte_raw_cksum(udp + udp_header, result.constant_shim) + big_endian(protocol_udp);
     return result;
 }
 
@@ -141,6 +143,24 @@ void write_piece(const Encapsulation& encapsulation, const Datagram& datagram, c
     if (piece.offset == 0) {
         write_udp(encapsulation, datagram,
                   place + encapsulation.ip_size() + fragment_size(encapsulation, piece.whole()));
+    }
+}
+
+void add_to_checksum(std::uint8_t* checksum, const std::uint8_t* bytes, std::size_t size) {
+    std::uint16_t before;
+    std::memcpy(&before, checksum, sizeof before);
+    const auto sum = static_cast<std::uint16_t>(
+        ~fold(std::uint32_t{static_cast<std::uint16_t>(~before)} + rte_raw_cksum(bytes, size)));
+    store(checksum, sum == 0 ? std::uint16_t{0xffff} : sum);
+}
+
+void set_to_target(const Encapsulation& encapsulation, std::uint8_t* udp) {
+    constexpr std::uint8_t bit = lib::NokiaShim::to_target >> 24;
+    std::uint8_t* const shim = udp + udp_header;
+    *shim = static_cast<std::uint8_t>(*shim | bit);
+    if (std::uint8_t* const checksum = checksum_place(encapsulation, udp)) {
+        const std::array<std::uint8_t, 2> added{bit, 0};
+        add_to_checksum(checksum, added.data(), added.size());
     }
 }
 

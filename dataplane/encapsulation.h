@@ -1,5 +1,6 @@
 // What stands in front of a copy, prepared once for a content destination and completed for each copy:
-// IP | UDP | shim | original packet. The shim is constant, or there is none (lib::Shim).
+// IP | UDP | shim | original packet. The shim is constant, or there is none (lib::Shim); but for the direction
+// in Nokia's, which set_to_target() changes, and all of our own, which is written later (copy_numbers.h).
 //
 // IPv4: DF clear, the ID counts up, UDP checksum 0 (RFC 768). IPv6: UDP checksum computed (RFC 8200
 // section 8.1). What is longer than the tunnel or link can carry leaves as IP fragments (RFC 791 section 3.2,
@@ -8,6 +9,7 @@
 
 #include "lib/address.h"
 #include "lib/records.h"
+#include "lib/shims.h"
 
 #include <rte_byteorder.h>
 
@@ -22,7 +24,7 @@ inline constexpr std::size_t ipv4_header = 20;
 inline constexpr std::size_t ipv6_header = 40;
 inline constexpr std::size_t fragment_header = 8;
 inline constexpr std::size_t udp_header = 8;
-inline constexpr std::size_t largest_shim = sizeof(lib::TapDestination::shim_bytes);
+inline constexpr std::size_t largest_shim = sizeof(lib::FlowtapShim);
 /// The most that write_piece puts in front of the original packet.
 inline constexpr std::size_t largest_encapsulation =
     ipv6_header + fragment_header + udp_header + largest_shim;
@@ -31,10 +33,12 @@ inline constexpr std::size_t largest_encapsulation =
 inline constexpr std::size_t header_room = 64;
 
 struct Encapsulation {
-    std::array<std::uint8_t, header_room> headers{};  ///< IP, UDP, shim; lengths, ID, checksums zero
+    std::array<std::uint8_t, header_room>
+        headers{};          ///< IP, UDP, what is constant of the shim; lengths, ID, checksums zero
     std::uint32_t sum = 0;  ///< of the words that a checksum covers and that are the same in every copy
     lib::Family family = lib::Family::ipv4;
     std::uint8_t shim_size = 0;
+    std::uint8_t constant_shim = 0;  ///< of the shim's bytes
 
     std::size_t ip_size() const { return family == lib::Family::ipv4 ? ipv4_header : ipv6_header; }
     /// What stands between the IP header and the original packet.
@@ -71,7 +75,8 @@ Piece next_piece(const Encapsulation& encapsulation, const Datagram& datagram, s
                  std::uint32_t largest);
 
 /// Writes the headers of a copy that is not cut, as write_piece does; and up to header_room bytes of any
-/// value, over which the original packet belongs.
+/// value, over which the original packet belongs. A shim that is not constant is left out here and there, and
+/// counts as zeros in checksums.
 inline void write_whole(const Encapsulation& encapsulation, const Datagram& datagram, std::uint8_t* place);
 
 /// How many pieces that makes.
@@ -84,6 +89,17 @@ std::size_t header_size(const Encapsulation& encapsulation, const Piece& piece);
 /// Writes the headers of the piece to `place`; its part of the original packet belongs right behind them.
 void write_piece(const Encapsulation& encapsulation, const Datagram& datagram, const Piece& piece,
                  std::uint8_t* place);
+
+/// Of a copy with Nokia's shim, whose UDP header is at `udp`: it goes to the target.
+void set_to_target(const Encapsulation& encapsulation, std::uint8_t* udp);
+
+/// Where the checksum of the UDP header is; null: IPv4 has none.
+inline std::uint8_t* checksum_place(const Encapsulation& encapsulation, std::uint8_t* udp) {
+    return encapsulation.family == lib::Family::ipv6 ? udp + 6 : nullptr;
+}
+
+/// Bytes at an even place that were zeros when the checksum was computed (RFC 1624).
+void add_to_checksum(std::uint8_t* checksum, const std::uint8_t* bytes, std::size_t size);
 
 namespace internal {
 

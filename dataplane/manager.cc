@@ -85,6 +85,7 @@ void Manager::run() {
         }
         tick = now + tick_length;
         lib::add(parts_.status.manager.heartbeat, 1);
+        parts_.clock.adjust();
         parts_.link.watch();
         watch_ports(now);
         watch_sas();
@@ -203,9 +204,13 @@ void log_summary(const lib::Config& config, const lib::Status& status) {
     const std::size_t workers = config.dataplane.workers.size();
     for (std::size_t i = 0; i < config.ports.size(); ++i) {
         using enum lib::PortCounter;
+        const auto total = [&](lib::PortCounter counter) {
+            return sum(status, workers, i, counter) +
+                   (i == config.delivery.port ? status.slow_path.port[counter].load(std::memory_order_relaxed)
+                                              : 0);
+        };
         spdlog::info("port \"{}\": {} frames received, {} sent, {} dropped", config.ports[i].name,
-                     sum(status, workers, i, rx_packets), sum(status, workers, i, tx_packets),
-                     sum(status, workers, i, tx_dropped));
+                     total(rx_packets), total(tx_packets), total(tx_dropped));
     }
     std::string lost;
     for (std::size_t i = 0; i < lib::worker_counters.size(); ++i) {

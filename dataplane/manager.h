@@ -11,6 +11,7 @@
 #include "dataplane/port.h"
 #include "dataplane/sa_table.h"
 #include "dataplane/tasking.h"
+#include "dataplane/wall_clock.h"
 #include "dataplane/worker.h"
 #include "lib/config.h"
 #include "lib/file_descriptor.h"
@@ -38,6 +39,7 @@ class Manager {
         Tasking& tasking;
         match::TapTable& taps;
         SaTable& sas;
+        WallClock& clock;
         MirroredWires& mirrored;
         Orders& orders;
         int stop_signals = -1;

@@ -32,14 +32,16 @@ Outbox::Outbox(const Parts& parts, crypto::Sealer sealer) : parts_(parts), seale
     (void)rte_eth_macaddr_get(parts.port.id(), &own);  // a port without an address sends zeros
     for (const auto& [family, type] : {std::pair{lib::Family::ipv4, std::uint16_t{RTE_ETHER_TYPE_IPV4}},
                                        std::pair{lib::Family::ipv6, std::uint16_t{RTE_ETHER_TYPE_IPV6}}}) {
-        rte_ether_hdr header{.dst_addr = {}, .src_addr = own, .ether_type = rte_cpu_to_be_16(type)};
-        std::ranges::copy(parts.next_hop, header.dst_addr.addr_bytes);
-        std::memcpy(ethernets_[family == lib::Family::ipv6 ? 1 : 0].data() + ethernet_pad, &header,
+        const rte_ether_hdr header{.dst_addr = {}, .src_addr = own, .ether_type = rte_cpu_to_be_16(type)};
+        std::memcpy(headers_[family == lib::Family::ipv6 ? 1 : 0].ethernet.data() + ethernet_pad, &header,
                     sizeof header);
     }
 }
 
 void Outbox::flush() {
+    if (numbering_.any()) [[unlikely]] {
+        numbering_.number();
+    }
     if (packet_count_ == 0) {
         return;
     }
@@ -53,6 +55,7 @@ void Outbox::flush() {
     packet_count_ = 0;
     copy_count_ = 0;
     job_count_ = 0;
+    numbering_.clear();
 }
 
 /// A burst for each SA; nearly always there is one.
@@ -84,17 +87,24 @@ void Outbox::seal() {
 /// `packets`: one for each job.
 void Outbox::seal_for(const ActiveSa& sa, std::span<crypto::SealJob> jobs,
                       std::span<const std::uint8_t> packets) {
+    const Ethernet* const ethernet =
+        ethernet_to(parts_.next_hops.of_tunnel(sa.tunnel), sa.sa->outer().family());
+    if (ethernet == nullptr) [[unlikely]] {  // before any counter is taken
+        for (std::size_t k = 0; k < jobs.size(); ++k) {
+            fail(packets[k], Outcome::copy_no_next_hop);
+        }
+        return;
+    }
     crypto::CounterBlock block = sa.sa->take(static_cast<std::uint32_t>(jobs.size()));
     const crypto::Shortage shortage = block.shortage();
     const std::size_t sealed = sealer_.seal_burst(std::move(block), jobs);
 
-    const lib::Family family = sa.sa->outer().family();
     std::uint64_t bytes = 0;
     for (std::size_t k = 0; k < jobs.size(); ++k) {
         const crypto::SealJob& job = jobs[k];
         if (job.verdict == crypto::SealVerdict::sealed) [[likely]] {
             bytes += job.length;
-            finish(*packets_[packets[k]], job.sealed, job.sealed_length, family);
+            finish(*packets_[packets[k]], job.sealed, job.sealed_length, *ethernet);
         } else {
             fail(packets[k], cause_of(job.verdict, shortage));
         }
@@ -149,6 +159,7 @@ void Outbox::settle() {
     for (const Copy& copy : std::span(copies_).first(copy_count_)) {
         if (copy.outcome != Outcome::copies_sent) [[unlikely]] {
             settle_loss(copy);
+            numbering_.lose_numbered(static_cast<std::size_t>(&copy - copies_.data()));
             continue;
         }
         if (copy.slot != slot) {

@@ -9,6 +9,8 @@
 
 #include "crypto/sealer.h"
 #include "dataplane/copy_buffers.h"
+#include "dataplane/next_hops.h"
+#include "dataplane/copy_numbers.h"
 #include "dataplane/port.h"
 #include "dataplane/sa_table.h"
 #include "lib/address.h"
@@ -33,7 +35,7 @@ class Outbox {
     struct Parts {
         const Port& port;
         std::uint16_t queue = 0;
-        lib::MacAddress next_hop{};
+        const NextHops& next_hops;
         lib::WorkerStatus& status;
         std::span<lib::TapCounters> taps;
     };
@@ -52,8 +54,12 @@ class Outbox {
     }
     /// Of the copy that was opened last: the IP packet of `length` bytes at `start` in the buffer.
     void add_clear(rte_mbuf& buffer, std::uint8_t* start, std::uint32_t length, lib::Family family) {
-        finish(buffer, start, length, family);
         add(buffer);
+        if (const Ethernet* const ethernet = ethernet_to(parts_.next_hops.of(family), family)) [[likely]] {
+            finish(buffer, start, length, *ethernet);
+        } else {
+            fail(packet_count_ - 1, Outcome::copy_no_next_hop);
+        }
     }
     /// The same of a packet that is yet to be sealed: the job is the caller's to fill in, all of its first
     /// part, and what it points to stays until flush().
@@ -63,6 +69,13 @@ class Outbox {
         add(buffer);
         return jobs_[job_count_++];
     }
+    /// The copy that was opened last is one that has a number, at `place`, whose `copy` is set here.
+    void number(CopyNumbers& numbers, Numbering::Place place) {
+        place.copy = static_cast<std::uint8_t>(copy_count_ - 1);
+        numbering_.add(numbers, place);
+    }
+    /// A copy that has a number and no packet: besides lose().
+    void lose_number(CopyNumbers& numbers) { numbering_.lose(numbers); }
     /// A copy that has no packet.
     void lose(lib::TapSlot slot, std::uint32_t bytes, Outcome cause) {
         settle_loss({.slot = slot, .bytes = bytes, .outcome = cause});
@@ -80,9 +93,23 @@ class Outbox {
     using Ethernet = std::array<std::uint8_t, 16>;
     static constexpr std::size_t ethernet_pad = sizeof(Ethernet) - RTE_ETHER_HDR_LEN;
 
-    /// Makes a frame of the packet. Of the family the last one.
-    void finish(rte_mbuf& buffer, std::uint8_t* start, std::uint32_t length, lib::Family family) {
-        const Ethernet& ethernet = ethernets_[family == lib::Family::ipv6 ? 1 : 0];
+    /// The header of an IP version, and the next hop that stands in it.
+    struct Header {
+        Ethernet ethernet{};
+        NextHop hop;
+    };
+
+    /// The header of a frame to that next hop, as it is until the next call; null: the hop is not known.
+    const Ethernet* ethernet_to(NextHop hop, lib::Family family) {
+        Header& header = headers_[family == lib::Family::ipv6 ? 1 : 0];
+        if (header.hop != hop) [[unlikely]] {
+            header.hop = hop;
+            std::memcpy(header.ethernet.data() + ethernet_pad, hop.mac().data(), RTE_ETHER_ADDR_LEN);
+        }
+        return hop.known() ? &header.ethernet : nullptr;
+    }
+    /// Makes a frame of the packet.
+    void finish(rte_mbuf& buffer, std::uint8_t* start, std::uint32_t length, const Ethernet& ethernet) {
         std::memcpy(start - sizeof ethernet, ethernet.data(), sizeof ethernet);
         const std::uint32_t size = length + RTE_ETHER_HDR_LEN;
         buffer.data_off = static_cast<std::uint16_t>(
@@ -108,9 +135,10 @@ class Outbox {
 
     Parts parts_;
     crypto::Sealer sealer_;
-    std::array<Ethernet, 2> ethernets_{};  ///< IPv4, IPv6
-    std::uint64_t bytes_ = 0;              ///< of the frames that are ready
-    bool failed_ = false;                  ///< some copy of the burst is lost
+    std::array<Header, 2> headers_{};  ///< IPv4, IPv6
+    std::uint64_t bytes_ = 0;          ///< of the frames that are ready
+    bool failed_ = false;              ///< some copy of the burst is lost
+    Numbering numbering_;
     std::size_t packet_count_ = 0;
     std::size_t copy_count_ = 0;
     std::size_t job_count_ = 0;

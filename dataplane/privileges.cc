@@ -103,6 +103,12 @@ Result<void> require_capabilities(const lib::Config& config, std::span<const Dev
             }
         }
     }
+    cap_flag_value_t set = CAP_CLEAR;
+    if (!config.delivery.interface.empty() &&
+        (!own || cap_get_flag(own.get(), CAP_NET_ADMIN, CAP_EFFECTIVE, &set) != 0 || set == CAP_CLEAR)) {
+        missing += fmt::format("{}CAP_NET_ADMIN for [delivery] interface \"{}\"", missing.empty() ? "" : ", ",
+                               config.delivery.interface);
+    }
     if (missing.empty()) {
         return {};
     }

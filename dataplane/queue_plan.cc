@@ -43,13 +43,21 @@ std::expected<QueuePlan, std::string> plan_queues(const lib::Config& config,
             fmt::format("port \"{}\" is the delivery port and in a wire; expected one of the two",
                         config.ports[delivery].name));
     }
-    if (limits[delivery].tx < workers) {
-        return std::unexpected(
-            fmt::format("port \"{}\": {} workers deliver through it, and the device has {} transmit "
-                        "queues; expected a device with more, or fewer workers",
-                        config.ports[delivery].name, workers, limits[delivery].tx));
+    const bool kernel = !config.delivery.interface.empty();
+    const auto senders = static_cast<std::uint16_t>(workers + (kernel ? 1 : 0));
+    if (limits[delivery].tx < senders) {
+        return std::unexpected(fmt::format(
+            "port \"{}\": {} workers{} deliver through it, and the device has {} transmit "
+            "queues; expected a device with more, or fewer workers",
+            config.ports[delivery].name, workers, kernel ? " and the kernel" : "", limits[delivery].tx));
     }
-    plan.ports[delivery].tx = workers;
+    if (kernel && limits[delivery].rx == 0) {
+        return std::unexpected(
+            fmt::format("port \"{}\": the device cannot receive, as the delivery port's "
+                        "interface has to",
+                        config.ports[delivery].name));
+    }
+    plan.ports[delivery] = {.rx = static_cast<std::uint16_t>(kernel ? 1 : 0), .tx = senders};
     return plan;
 }
 

@@ -37,6 +37,8 @@ struct QueuePlan {
     std::vector<std::vector<Lane>> workers;  ///< worker i delivers copies through transmit queue i
 };
 
+/// With an interface for the kernel, the slow path has the delivery port's last transmit queue and all its
+/// receive queues.
 /// A direction is shared by all workers, a queue pair each, where its devices have the queues; otherwise one
 /// worker serves it, and directions go round the workers. The error names the port.
 std::expected<QueuePlan, std::string> plan_queues(const lib::Config& config,

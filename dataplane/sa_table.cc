@@ -198,6 +198,7 @@ void SaTable::show() {
             if (active.sa == nullptr || order >= orders[entry.tunnel]) {
                 active = {.sa = entry.sa.get(),
                           .slot = lib::SaSlot{static_cast<std::uint32_t>(slot)},
+                          .tunnel = entry.tunnel,
                           .largest_inner = static_cast<std::uint32_t>(entry.sa->largest_inner(mtu_))};
                 orders[entry.tunnel] = order;
             }

@@ -26,6 +26,7 @@ namespace flowtap::dataplane {
 struct ActiveSa {
     crypto::OutboundSa* sa = nullptr;  ///< null: the tunnel has none
     lib::SaSlot slot{};
+    std::uint16_t tunnel = 0;  ///< index in the configuration
     std::uint32_t largest_inner =
         0;  ///< bytes of the longest packet that, sealed, fits the delivery port's MTU
 };

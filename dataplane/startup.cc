@@ -12,9 +12,12 @@
 #include "dataplane/manager.h"
 #include "dataplane/mempool.h"
 #include "dataplane/mirrored_wires.h"
+#include "dataplane/next_hops.h"
 #include "dataplane/port.h"
 #include "dataplane/privileges.h"
 #include "dataplane/queue_plan.h"
+#include "dataplane/slow_path/inbound_table.h"
+#include "dataplane/slow_path/slow_path_setup.h"
 #include "dataplane/tasking.h"
 #include "dataplane/worker.h"
 #include "lib/link.h"
@@ -41,6 +44,10 @@ namespace {
 
 using Ports = std::vector<std::unique_ptr<Port>>;
 
+bool has_slow_path(const lib::Config& config) {
+    return !config.delivery.interface.empty();
+}
+
 /// In a wire, or the delivery port.
 bool used(const lib::Config& config, std::size_t port) {
     return port == config.delivery.port ||
@@ -58,8 +65,10 @@ Result<std::vector<Device>> describe_devices(const lib::Config& config) {
         if (device) {
             // A ring that held less than the interface's MTU would cut frames.
             const std::uint32_t whole = interface_mtu(device->interface).value_or(0) + RTE_ETHER_HDR_LEN;
-            device = complete(std::move(*device), std::max(largest_frame(config, i), whole),
-                              config.dataplane.workers.size(), config.dataplane.queue_size);
+            const bool kernel = i == config.delivery.port && has_slow_path(config);
+            device =
+                complete(std::move(*device), std::max(largest_frame(config, i), whole),
+                         config.dataplane.workers.size() + (kernel ? 1 : 0), config.dataplane.queue_size);
         }
         if (device) {
             devices.push_back(*device);
@@ -91,7 +100,7 @@ Result<Ports> open_ports(const lib::Config& config, std::span<const Device> devi
     return ports;
 }
 
-Result<QueuePlan> plan(const lib::Config& config, const Ports& ports) {
+Result<QueuePlan> plan(const lib::Config& config, const Ports& ports, std::span<const Device> devices) {
     std::vector<QueueCount> limits;
     for (const auto& port : ports) {
         limits.push_back(port ? port->limits() : QueueCount{});
@@ -100,6 +109,10 @@ Result<QueuePlan> plan(const lib::Config& config, const Ports& ports) {
     if (!planned) {
         return std::unexpected(
             Failure{ExitCode::configuration, fmt::format("{}: {}", config.file.string(), planned.error())});
+    }
+    const std::uint16_t delivery = config.delivery.port;
+    if (has_slow_path(config) && receives_on_all_queues(devices[delivery])) {
+        planned->ports[delivery].rx = limits[delivery].rx;
     }
     return std::move(*planned);
 }
@@ -110,6 +123,22 @@ struct Pools {
     Mempool copies;
     Mempool fragments;  ///< that wait for their first one
 };
+
+std::uint32_t slow_path_buffers(const lib::Config& config, const QueuePlan& queues) {
+    return slow_path::buffer_count(queues.ports[config.delivery.port].rx, config.dataplane.queue_size);
+}
+
+std::uint32_t slow_path_room(const lib::Config& config, const Ports& ports) {
+    return std::max(ports[config.delivery.port]->data_room(), slow_path::data_room(config.delivery.mtu));
+}
+
+/// The slow path's own; none without one.
+Result<Mempool> create_slow_path_pool(const lib::Config& config, const Ports& ports,
+                                      const QueuePlan& queues) {
+    return has_slow_path(config) ? create_mempool("slow-path", slow_path_buffers(config, queues),
+                                                  slow_path_room(config, ports), rte_get_main_lcore())
+                                 : Result<Mempool>{};
+}
 
 Result<std::vector<Pools>> create_pools(const lib::Config& config, const Ports& ports,
                                         const QueuePlan& queues) {
@@ -124,6 +153,9 @@ Result<std::vector<Pools>> create_pools(const lib::Config& config, const Ports& 
         needed += dataplane.buffers * buffer_footprint(rooms[worker]) +
                   dataplane.copy_buffers * buffer_footprint(copy_room) +
                   match::most_waiting_fragments * buffer_footprint(fragment_data_room);
+    }
+    if (has_slow_path(config)) {
+        needed += slow_path_buffers(config, queues) * buffer_footprint(slow_path_room(config, ports));
     }
     const std::uint64_t needed_mib = (needed >> 20U) + 32;  // DPDK's own queues and tables
     if (needed_mib > dataplane.memory_mib) {
@@ -157,12 +189,14 @@ Result<std::vector<Pools>> create_pools(const lib::Config& config, const Ports& 
     return pools;
 }
 
-Result<void> configure_ports(const Ports& ports, const QueuePlan& queues, std::span<const Pools> pools) {
+/// `others`: for receive queues that are no worker's.
+Result<void> configure_ports(const Ports& ports, const QueuePlan& queues, std::span<const Pools> pools,
+                             rte_mempool* others) {
     for (std::size_t i = 0; i < ports.size(); ++i) {
         if (!ports[i]) {
             continue;
         }
-        std::vector<rte_mempool*> receive(queues.ports[i].rx);
+        std::vector<rte_mempool*> receive(queues.ports[i].rx, others);
         for (std::size_t worker = 0; worker < pools.size(); ++worker) {
             for (const Lane& lane : queues.workers[worker]) {
                 if (lane.rx_port == i) {
@@ -198,6 +232,11 @@ std::uint64_t random_seed() {
     return std::uint64_t{std::random_device{}()} << 32U | std::random_device{}();
 }
 
+/// In the quiescence, behind the workers.
+std::uint32_t slow_path_reader(const lib::Config& config) {
+    return static_cast<std::uint32_t>(config.dataplane.workers.size());
+}
+
 /// What the workers share and the manager changes.
 struct Tables {
     LargePages memory;
@@ -206,12 +245,15 @@ struct Tables {
     OwnFlows own_flows;
     DropPolicies policies;
     OverBoard over;
+    NextHops next_hops;
     StopSwitch stops;
+    WallClock clock{rte_get_tsc_hz()};
     crypto::Implementation sealing;
     SaTable sas;
+    std::optional<slow_path::InboundTable> inbound;
 
     Tables(const lib::Config& config, match::Simd simd, crypto::Engine engine)
-        : quiescence(static_cast<std::uint32_t>(config.dataplane.workers.size())),
+        : quiescence(slow_path_reader(config) + 1),
           taps(quiescence, {.max_taps = config.dataplane.max_taps,
                             .simd = simd,
                             .memory = &memory,
@@ -219,13 +261,27 @@ struct Tables {
           own_flows(quiescence),
           policies(config.drop_policies),
           over(config.dataplane.max_taps),
+          next_hops(config.tunnels.size()),
           sealing(engine.implementation()),
           sas(quiescence, std::move(engine), config.tunnels, config.delivery.mtu) {
+        clock.adjust();
         for (const lib::TunnelConfig& tunnel : config.tunnels) {
             own_flows.add_tunnel(tunnel.local, tunnel.remote);
         }
+        if (!has_slow_path(config)) {
+            next_hops.set_all(NextHop{config.delivery.next_hop});
+        }
     }
 };
+
+std::uint32_t far_ports(const lib::Config& config) {
+    static_assert(lib::max_ports <= 32);
+    std::uint32_t ports = 0;
+    for (const lib::WireConfig& wire : config.wires) {
+        ports |= std::uint32_t{1} << wire.b;
+    }
+    return ports;
+}
 
 Result<crypto::Engine> create_engine() {
     auto engine = crypto::Engine::create();
@@ -274,12 +330,14 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                            .queue = static_cast<std::uint16_t>(i),
                            .pool = pools[i].copies.get(),
                            .sas = tables.sas,
-                           .next_hop = config.delivery.next_hop,
+                           .next_hops = tables.next_hops,
                            .mtu = config.delivery.mtu,
                            .status = status,
                            .taps = region.taps(i),
                            .policies = tables.policies,
                            .over = tables.over,
+                           .clock = tables.clock,
+                           .far_ports = far_ports(config),
                            .worker = static_cast<std::uint16_t>(i),
                            .workers = static_cast<std::uint16_t>(count)},
                           std::move(*sealer)};
@@ -298,6 +356,34 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                 .clock_rate = rte_get_tsc_hz(), .seed = random_seed(), .memory = &tables.memory}));
     }
     return workers;
+}
+
+/// None without an interface for the kernel.
+Result<std::unique_ptr<slow_path::SlowPath>> create_slow_path(const lib::Config& config, const Ports& ports,
+                                                              std::span<const Device> devices,
+                                                              const QueuePlan& queues, rte_mempool* pool,
+                                                              Tables& tables, lib::StatusRegion& region) {
+    if (!has_slow_path(config)) {
+        return nullptr;
+    }
+    auto engine = create_engine();
+    if (!engine) {
+        return std::unexpected(engine.error());
+    }
+    tables.inbound.emplace(tables.quiescence, std::move(*engine));
+    const QueueCount& delivery = queues.ports[config.delivery.port];
+    return slow_path::create_slow_path({.config = config,
+                                        .port = *ports[config.delivery.port],
+                                        .rx_queues = delivery.rx,
+                                        .tx_queue = static_cast<std::uint16_t>(delivery.tx - 1),
+                                        .pool = pool,
+                                        .sas = tables.sas,
+                                        .inbound = *tables.inbound,
+                                        .next_hops = tables.next_hops,
+                                        .quiescence = tables.quiescence,
+                                        .reader = slow_path_reader(config),
+                                        .status = region.status().slow_path},
+                                       shared_interface(devices[config.delivery.port]));
 }
 
 int run_worker(void* worker) {
@@ -333,11 +419,12 @@ Result<void> run(const lib::Config& config, const RunOptions& options) {
         return std::unexpected(eal.error());
     }
     std::vector<Pools> pools;  // outlive the ports, which hold buffers
+    Mempool slow_path_pool;
     auto ports = open_ports(config, *devices);
     if (!ports) {
         return std::unexpected(ports.error());
     }
-    const auto queues = plan(config, *ports);
+    const auto queues = plan(config, *ports, *devices);
     if (!queues) {
         return std::unexpected(queues.error());
     }
@@ -346,7 +433,12 @@ Result<void> run(const lib::Config& config, const RunOptions& options) {
         return std::unexpected(created.error());
     }
     pools = std::move(*created);
-    if (auto configured = configure_ports(*ports, *queues, pools); !configured) {
+    auto others = create_slow_path_pool(config, *ports, *queues);
+    if (!others) {
+        return std::unexpected(others.error());
+    }
+    slow_path_pool = std::move(*others);
+    if (auto configured = configure_ports(*ports, *queues, pools, slow_path_pool.get()); !configured) {
         return configured;
     }
 
@@ -365,6 +457,11 @@ Result<void> run(const lib::Config& config, const RunOptions& options) {
     if (!workers) {
         return std::unexpected(workers.error());
     }
+    auto slow_path =
+        create_slow_path(config, *ports, *devices, *queues, slow_path_pool.get(), tables, *region);
+    if (!slow_path) {
+        return std::unexpected(slow_path.error());
+    }
     Tasking tasking({.config = config,
                      .quiescence = tables.quiescence,
                      .taps = tables.taps,
@@ -373,7 +470,8 @@ Result<void> run(const lib::Config& config, const RunOptions& options) {
                      .status = *region,
                      .policies = tables.policies,
                      .over = tables.over,
-                     .stops = tables.stops});
+                     .stops = tables.stops,
+                     .inbound = tables.inbound ? &*tables.inbound : nullptr});
     auto server = listen(config, *region);
     if (!server) {
         return std::unexpected(server.error());
@@ -393,6 +491,9 @@ Result<void> run(const lib::Config& config, const RunOptions& options) {
     if (auto dropped = drop_capabilities(kept); !dropped) {
         return dropped;
     }
+    if (*slow_path) {
+        (*slow_path)->start();
+    }
     for (std::size_t i = 0; i < workers->size(); ++i) {
         rte_eal_remote_launch(run_worker, (*workers)[i].get(), static_cast<unsigned>(i + 1));
     }
@@ -407,11 +508,13 @@ Result<void> run(const lib::Config& config, const RunOptions& options) {
                      .tasking = tasking,
                      .taps = tables.taps,
                      .sas = tables.sas,
+                     .clock = tables.clock,
                      .mirrored = *mirrored,
                      .orders = orders,
                      .stop_signals = stop_signals->get()});
     manager.run();
     rte_eal_mp_wait_lcore();
+    slow_path->reset();
     for (const auto& port : *ports) {
         if (port) {
             port->stop();

@@ -19,6 +19,23 @@ CopyTarget resolve(const lib::TapDestination& destination, std::span<const lib::
     return target;
 }
 
+void add_target(TapCopies& copies, const lib::TapDestination& destination, const lib::Criterion& criterion,
+                std::span<const lib::RouteConfig> routes, std::uint64_t first_number) {
+    CopyTarget target = resolve(destination, routes);
+    target.variable_shim =
+        destination.shim == lib::Shim::nokia_l3 || destination.shim == lib::Shim::flowtap;
+    if (target.variable_shim && !copies.direction) {
+        copies.direction = std::make_unique<const DirectionRule>(DirectionRule::of(criterion));
+    }
+    if (destination.shim == lib::Shim::flowtap) {
+        const auto id = lib::read_shim<lib::BigEndian<std::uint32_t>>(destination.shim_bytes.data());
+        copies.numbers.push_back(std::make_unique<CopyNumbers>(first_number, id.value()));
+        target.numbers = copies.numbers.back().get();
+    }
+    copies.targets.push_back(target);
+    copies.flows.push_back(flow_of(destination));
+}
+
 FlowKey flow_of(const lib::TapDestination& destination) {
     constexpr std::uint16_t protocol_udp = 17;
     return {.source = destination.source_address,

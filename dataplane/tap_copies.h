@@ -2,6 +2,8 @@
 // go, resolved when the tap was installed, and on what terms.
 #pragma once
 
+#include "dataplane/copy_numbers.h"
+#include "dataplane/direction.h"
 #include "dataplane/encapsulation.h"
 #include "dataplane/match/tap_table.h"
 #include "dataplane/own_flows.h"
@@ -28,7 +30,9 @@ enum class RouteKind : std::uint8_t {
 struct CopyTarget {
     Encapsulation encapsulation;
     RouteKind route = RouteKind::none;
-    std::uint16_t tunnel = 0;  ///< index in the configuration
+    bool variable_shim = false;      ///< each copy's shim says something else
+    std::uint16_t tunnel = 0;        ///< index in the configuration
+    CopyNumbers* numbers = nullptr;  ///< null: its shim has none; TapCopies' own
 };
 
 /// How long a tap copies and what it leaves out, from one commit on. Constant once a worker can see it.
@@ -70,17 +74,24 @@ inline const TapTerms* terms_of(const TapTerms* newest, match::Generation genera
 struct TapCopies {
     std::vector<CopyTarget> targets;  ///< none of a tap that blocks
     std::atomic<const TapTerms*> terms =
-        nullptr;          ///< null: without limits and drop policies; the manager writes
+        nullptr;  ///< null: without limits and drop policies; the manager writes
+    std::unique_ptr<const DirectionRule> direction;  ///< null: no shim says it
     bool layer2 = false;  ///< copies are whole frames
     lib::TapAction action = lib::TapAction::copy;
     lib::TapId id{};
     std::vector<FlowKey> flows;  ///< of the encapsulations, for OwnFlows
+
+    std::vector<std::unique_ptr<CopyNumbers>> numbers;  ///< of those targets that have any
 
     // The manager's alone.
     std::unique_ptr<const TapTerms> owned_terms;  ///< what `terms` points to
     std::unique_ptr<TapTerms> staged_terms;       ///< of a batch
     std::unique_ptr<TapUsage> usage;              ///< once the tap has a limit
 };
+
+/// A new target of the tap. `first_number`: of its copies, where its shim has one.
+void add_target(TapCopies& copies, const lib::TapDestination& destination, const lib::Criterion& criterion,
+                std::span<const lib::RouteConfig> routes, std::uint64_t first_number);
 
 /// The longest prefix that holds the address decides.
 CopyTarget resolve(const lib::TapDestination& destination, std::span<const lib::RouteConfig> routes);

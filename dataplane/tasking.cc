@@ -1,6 +1,7 @@
 #include "dataplane/tasking.h"
 
 #include <algorithm>
+#include <chrono>
 #include <new>
 #include <utility>
 
@@ -39,7 +40,10 @@ std::uint32_t slot_of(const lib::Change& change) {
         std::uint32_t operator()(const lib::TapRemove& tap) const {
             return static_cast<std::uint32_t>(tap.slot);
         }
-        std::uint32_t operator()(const lib::SaInstall& sa) const { return sa.header.slot; }
+        std::uint32_t operator()(const lib::SaInstall& sa) const {
+            const bool opens = sa.direction == lib::SaDirection::opens;
+            return sa.header.slot + (opens ? static_cast<std::uint32_t>(lib::max_sas) : 0);
+        }
         std::uint32_t operator()(const lib::SaLease& lease) const { return lease.header.slot; }
         std::uint32_t operator()(const lib::SaRemove& sa) const {
             return static_cast<std::uint32_t>(sa.slot);
@@ -67,13 +71,21 @@ void set_terms(TapCopies& copies, const lib::TapService& service) {
     copies.terms.store(copies.owned_terms.get(), std::memory_order_relaxed);
 }
 
+/// Where the numbers of copies begin in this life (lib/shims.h): a later life begins later than this one can
+/// have come, unless the clock is set back.
+std::uint64_t life_number() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count()) << 32U;
+}
+
 lib::TapService service_of(const TapCopies& copies) {
     return copies.owned_terms != nullptr ? copies.owned_terms->service : lib::TapService{};
 }
 
 }  // namespace
 
-Tasking::Tasking(const Parts& parts) : parts_(parts), places_(parts.config.dataplane.max_taps) {}
+Tasking::Tasking(const Parts& parts)
+    : parts_(parts), places_(parts.config.dataplane.max_taps), first_number_(life_number()) {}
 
 void Tasking::begin(lib::Batch batch) {
     batch_ = std::move(batch);
@@ -83,6 +95,9 @@ void Tasking::begin(lib::Batch batch) {
     if (resync_) {
         named_.assign(places_.size(), false);
         parts_.sas.stage_resync();
+        if (parts_.inbound != nullptr) {
+            parts_.inbound->stage_resync();
+        }
     }
     phase_ = Phase::staging;
 }
@@ -125,17 +140,16 @@ std::optional<Tasking::Outcome> Tasking::stage_some() {
 }
 
 lib::Refusal Tasking::stage(lib::Change& change) {
-    return std::visit(
-        Overload{
-            [](const lib::ResyncBegin&) { return lib::Refusal::none; },
-            [this](const lib::TapAdd& tap) { return stage_tap(tap); },
-            [this](const lib::TapUpdated& update) { return stage_update(update); },
-            [this](const lib::TapRemove& tap) { return unstage(tap); },
-            [this](const lib::SaInstall& sa) { return stage_sa(sa); },
-            [this](const lib::SaLease& lease) { return parts_.sas.stage_lease(lease); },
-            [this](const lib::SaRemove& sa) { return parts_.sas.stage_remove(sa.slot, sa.key_id); },
-        },
-        change);
+    return std::visit(Overload{
+                          [](const lib::ResyncBegin&) { return lib::Refusal::none; },
+                          [this](const lib::TapAdd& tap) { return stage_tap(tap); },
+                          [this](const lib::TapUpdated& update) { return stage_update(update); },
+                          [this](const lib::TapRemove& tap) { return unstage(tap); },
+                          [this](const lib::SaInstall& sa) { return stage_sa(sa); },
+                          [this](const lib::SaLease& lease) { return parts_.sas.stage_lease(lease); },
+                          [this](const lib::SaRemove& sa) { return stage_removal(sa); },
+                      },
+                      change);
 }
 
 lib::Refusal Tasking::stage_tap(const lib::TapAdd& tap) {
@@ -173,8 +187,7 @@ lib::Refusal Tasking::stage_tap(const lib::TapAdd& tap) {
     for (const lib::TapDestination& destination : tap.action == lib::TapAction::block
                                                       ? std::span<const lib::TapDestination>{}
                                                       : std::span(tap.destinations)) {
-        copies->targets.push_back(resolve(destination, parts_.config.routes));
-        copies->flows.push_back(flow_of(destination));
+        add_target(*copies, destination, tap.criterion, parts_.config.routes, first_number_);
     }
     set_terms(*copies, tap.service);
     const auto staged = parts_.taps.stage_add(tap.slot, tap.id, tap.criterion, payload_of(*copies));
@@ -243,6 +256,10 @@ lib::Refusal Tasking::unstage(const lib::TapRemove& tap) {
 }
 
 lib::Refusal Tasking::stage_sa(const lib::SaInstall& install) {
+    if (install.direction == lib::SaDirection::opens) {
+        return parts_.inbound != nullptr ? parts_.inbound->stage_install(install)
+                                         : lib::Refusal::malformed_record;
+    }
     const bool is_new = install.header.slot < lib::max_sas && !parts_.sas.occupied(install.header.slot);
     const lib::Refusal refusal = parts_.sas.stage_install(install);
     if (refusal == lib::Refusal::none && is_new) {
@@ -251,9 +268,20 @@ lib::Refusal Tasking::stage_sa(const lib::SaInstall& install) {
     return refusal;
 }
 
+/// The two directions have slots of their own, and no id twice.
+lib::Refusal Tasking::stage_removal(const lib::SaRemove& removal) {
+    const lib::Refusal refusal = parts_.sas.stage_remove(removal.slot, removal.key_id);
+    return refusal == lib::Refusal::unknown_slot && parts_.inbound != nullptr
+               ? parts_.inbound->stage_remove(removal.slot, removal.key_id)
+               : refusal;
+}
+
 Tasking::Outcome Tasking::refuse(lib::Refusal refusal, std::uint32_t slot) {
     parts_.taps.rollback();
     parts_.sas.rollback();
+    if (parts_.inbound != nullptr) {
+        parts_.inbound->rollback();
+    }
     for (const std::size_t place : added_) {
         places_[place].staged.reset();
     }
@@ -438,6 +466,12 @@ std::optional<Tasking::Outcome> Tasking::publish() {
                 counter.store(0, std::memory_order_relaxed);
             }
         }
+        for (lib::Counter& counter : parts_.status.status().slow_path.sas[slot].values) {
+            counter.store(0, std::memory_order_relaxed);
+        }
+    }
+    if (parts_.inbound != nullptr) {
+        parts_.inbound->publish();
     }
     sa_removals_ = parts_.sas.publish_additions();
     period_ = parts_.taps.commit();
@@ -514,6 +548,9 @@ void Tasking::reclaim() {
     parts_.taps.reclaim();
     parts_.own_flows.reclaim();
     parts_.sas.reclaim();
+    if (parts_.inbound != nullptr) {
+        parts_.inbound->reclaim();
+    }
 }
 
 }  // namespace flowtap::dataplane

@@ -19,6 +19,7 @@
 #include "dataplane/over_board.h"
 #include "dataplane/own_flows.h"
 #include "dataplane/sa_table.h"
+#include "dataplane/slow_path/inbound_table.h"
 #include "dataplane/stop_switch.h"
 #include "dataplane/tap_copies.h"
 #include "lib/command_reader.h"
@@ -45,6 +46,7 @@ class Tasking {
         const DropPolicies& policies;
         OverBoard& over;
         StopSwitch& stops;
+        slow_path::InboundTable* inbound = nullptr;  ///< null: nothing is opened
     };
     struct Outcome {
         lib::Refusal refusal = lib::Refusal::none;  ///< none: every worker has the whole change
@@ -85,6 +87,7 @@ class Tasking {
     lib::Refusal stage(lib::Change& change);
     lib::Refusal stage_tap(const lib::TapAdd& tap);
     lib::Refusal stage_sa(const lib::SaInstall& install);
+    lib::Refusal stage_removal(const lib::SaRemove& removal);
     lib::Refusal stage_update(const lib::TapUpdated& update);
     void stage_terms(std::size_t slot, const lib::TapService& service);
     lib::Refusal unstage(const lib::TapRemove& tap);
@@ -103,7 +106,8 @@ class Tasking {
     void clear_counters(std::size_t slot);
 
     Parts parts_;
-    std::vector<Place> places_;  ///< by TapSlot
+    std::vector<Place> places_;         ///< by TapSlot
+    const std::uint64_t first_number_;  ///< of the copies to a destination
 
     Phase phase_ = Phase::idle;
     lib::Batch batch_;

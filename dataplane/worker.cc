@@ -132,7 +132,7 @@ Worker::Mask Worker::drop_own_output(const match::HeaderBurst& burst, Mask told)
 }
 
 Judgement Worker::judge_burst(const WorkerLane& lane) {
-    delivery_.begin(headers_.port, matches_.generation, lane.backlog);
+    delivery_.begin(headers_.port, matches_.generation, now_, lane.backlog);
     const Judgement judgement =
         judge(headers_, matches_, [&](const match::Match& match, const match::Headers& headers) {
             return delivery_.holds_back(match, headers);
@@ -191,7 +191,7 @@ Worker::Mask Worker::deliver(const match::HeaderBurst& burst, Mask counted, cons
     for (const HeldFrame& frame : held_.frames()) {
         delivery_.expect(matches_.frames[frame.place]);
     }
-    delivery_.begin(burst.port, matches_.generation, backlog);
+    delivery_.begin(burst.port, matches_.generation, now_, backlog);
     for (const HeldFrame& frame : held_.frames()) {
         const std::size_t i = frame.place;
         const match::Headers& headers = burst.headers[i];

@@ -60,7 +60,7 @@ std::expected<IpAddress, std::string> parse_address(std::string_view text) {
     return address;
 }
 
-std::expected<Prefix, std::string> parse_prefix(std::string_view text) {
+std::expected<InterfaceAddress, std::string> parse_interface_address(std::string_view text) {
     const auto slash = text.find('/');
     auto address = parse_address(text.substr(0, slash));
     if (!address) {
@@ -76,11 +76,16 @@ std::expected<Prefix, std::string> parse_prefix(std::string_view text) {
                 fmt::format("{:?} is not a prefix length: 0 to {} is", digits.substr(0, 16), bits));
         }
     }
-    Prefix prefix{*address, static_cast<std::uint8_t>(length)};
-    for (std::size_t i = 0; i < prefix.address.bytes.size(); ++i) {
-        prefix.address.bytes[i] = static_cast<std::uint8_t>(prefix.address.bytes[i] & mask_byte(length, i));
+    return InterfaceAddress{*address, static_cast<std::uint8_t>(length)};
+}
+
+std::expected<Prefix, std::string> parse_prefix(std::string_view text) {
+    const auto address = parse_interface_address(text);
+    if (!address) {
+        return std::unexpected(address.error());
     }
-    if (prefix.address != *address) {
+    const Prefix prefix = subnet(*address);
+    if (prefix.address != address->address) {
         return std::unexpected(
             fmt::format("{:?} has bits set beyond its length: {} is the prefix", text, to_string(prefix)));
     }
@@ -115,8 +120,21 @@ std::string to_string(const Prefix& prefix) {
     return fmt::format("{}/{}", to_string(prefix.address), prefix.length);
 }
 
+std::string to_string(const InterfaceAddress& address) {
+    return fmt::format("{}/{}", to_string(address.address), address.length);
+}
+
 std::string to_string(const MacAddress& mac) {
     return fmt::format("{:02x}", fmt::join(mac, ":"));
+}
+
+Prefix subnet(const InterfaceAddress& address) {
+    Prefix prefix{address.address, address.length};
+    for (std::size_t i = 0; i < prefix.address.bytes.size(); ++i) {
+        prefix.address.bytes[i] =
+            static_cast<std::uint8_t>(prefix.address.bytes[i] & mask_byte(prefix.length, i));
+    }
+    return prefix;
 }
 
 IpAddress first_address(const Prefix& prefix) {

@@ -35,6 +35,14 @@ struct Prefix {
     auto operator<=>(const Prefix&) const = default;
 };
 
+/// An address of an interface, and how many bits of it are its subnet's prefix.
+struct InterfaceAddress {
+    IpAddress address;
+    std::uint8_t length = 0;  ///< bits, at most 32 or 128
+
+    auto operator<=>(const InterfaceAddress&) const = default;
+};
+
 using MacAddress = std::array<std::uint8_t, 6>;
 
 /// Dotted quad (RFC 6943 section 3.1.1 strict form, no leading zeros) or RFC 4291 section 2.2 text.
@@ -45,14 +53,20 @@ std::expected<IpAddress, std::string> parse_address(std::string_view text);
 /// prefix that was probably meant).
 std::expected<Prefix, std::string> parse_prefix(std::string_view text);
 
+/// "A/len", where A is a host of the subnet; a bare address is a subnet of its own.
+std::expected<InterfaceAddress, std::string> parse_interface_address(std::string_view text);
+
 /// Six hexadecimal pairs separated by colons.
 std::expected<MacAddress, std::string> parse_mac(std::string_view text);
 
 /// RFC 5952 for IPv6, dotted quad for IPv4.
 std::string to_string(const IpAddress& address);
 std::string to_string(const Prefix& prefix);
+std::string to_string(const InterfaceAddress& address);
 std::string to_string(const MacAddress& mac);
 
+/// The interface's subnet.
+Prefix subnet(const InterfaceAddress& address);
 /// First and last address of the prefix.
 IpAddress first_address(const Prefix& prefix);
 IpAddress last_address(const Prefix& prefix);

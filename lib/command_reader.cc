@@ -51,7 +51,7 @@ CommandReader::CommandReader(const ReaderLimits& limits)
     : max_taps_(limits.max_taps),
       tunnel_count_(limits.tunnel_count),
       // A batch may remove and add every tap and SA, and extend every lease.
-      max_changes_(limits.max_changes.value_or(2 * std::size_t{limits.max_taps} + 3 * max_sas + 1)),
+      max_changes_(limits.max_changes.value_or(2 * std::size_t{limits.max_taps} + 5 * max_sas + 1)),
       max_parts_(
           limits.max_parts.value_or(16 * std::size_t{limits.max_taps} + max_terms + max_destinations)) {}
 
@@ -306,7 +306,7 @@ Refusal CommandReader::install_sa(const CommandRecord& record) {
             refusal = Refusal::malformed_record;
         } else if (!valid_key(install)) {
             refusal = Refusal::bad_key;
-        } else if (!valid_lease(install.lease)) {
+        } else if (!valid_lease(install)) {
             refusal = Refusal::bad_lease;
         } else {
             refusal = add_change(install);

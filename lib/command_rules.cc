@@ -1,5 +1,6 @@
 #include "lib/command_rules.h"
 
+#include "lib/shims.h"
 #include "lib/suite.h"
 
 #include <algorithm>
@@ -51,6 +52,11 @@ bool valid_shim(const TapDestination& destination) {
             return is_zero(destination.shim_bytes);
         case Shim::jmirror:
             return (destination.shim_bytes[0] & 0xc0U) == 0;
+        case Shim::nokia_l3:
+            return (destination.shim_bytes[0] & 0xe0U) == NokiaShim::form >> 24;
+        case Shim::cisco:
+        case Shim::flowtap:
+            return is_zero(std::span(destination.shim_bytes).subspan(sizeof(std::uint32_t)));
     }
     return false;
 }
@@ -61,7 +67,8 @@ bool valid_destination(const TapDestination& destination) {
            destination.dscp < dscp_count && destination.dest_port != 0 &&
            valid_address(destination.family, destination.dest_address) &&
            valid_address(destination.family, destination.source_address) &&
-           !is_zero(destination.dest_address) && !is_zero(destination.source_address);
+           !is_zero(destination.dest_address) && !is_zero(destination.source_address) &&
+           is_zero(destination.reserved);
 }
 
 bool valid_action(TapAction action, bool layer2) {
@@ -73,9 +80,13 @@ bool valid_interface(const InterfaceRecord& interface) {
     return interface.port < max_ports && (interface.vlan <= 4094 || interface.vlan == any_vlan);
 }
 
+bool is_direction(SaDirection direction) {
+    return direction == SaDirection::seals || direction == SaDirection::opens;
+}
+
 bool valid_sa(const SaInstall& install) {
     return install.spi >= first_spi && install.extended_sequence <= 1 && install.udp_encapsulation <= 1 &&
-           is_zero(install.reserved);
+           is_direction(install.direction) && is_zero(install.reserved);
 }
 
 bool valid_key(const SaInstall& install) {
@@ -89,6 +100,11 @@ bool valid_key(const SaInstall& install) {
 
 bool valid_lease(const Lease& lease) {
     return lease.count != 0 && lease.count <= std::numeric_limits<std::uint64_t>::max() - lease.first;
+}
+
+bool valid_lease(const SaInstall& install) {
+    return install.direction == SaDirection::seals ? valid_lease(install.lease)
+                                                   : install.lease.first == 0 && install.lease.count == 0;
 }
 
 }  // namespace flowtap::lib

@@ -46,4 +46,9 @@ bool valid_key(const SaInstall& install);
 /// Not empty, and its end can be counted.
 bool valid_lease(const Lease& lease);
 
+bool is_direction(SaDirection direction);
+
+/// As above for what seals; none for what opens.
+bool valid_lease(const SaInstall& install);
+
 }  // namespace flowtap::lib

@@ -64,16 +64,19 @@ struct WireConfig {
 
 struct DeliveryConfig {
     std::uint16_t port = 0;  ///< index in ports
-    std::vector<Prefix> addresses;
-    MacAddress next_hop{};     ///< where the delivery port sends
-    std::uint32_t mtu = 1500;  ///< largest IP packet on the delivery port, 576..9198
+    std::vector<InterfaceAddress> addresses;
+    std::string interface{};            ///< the kernel's interface on the port; empty: the port only sends
+    std::vector<IpAddress> gateways{};  ///< of `interface`, the preferred ones first
+    MacAddress next_hop{};              ///< without `interface`: where the port sends
+    std::uint32_t mtu = 1500;           ///< largest IP packet on the delivery port, 576..9198
 };
 
 struct TunnelConfig {
     std::string name;
     IpAddress local;
     IpAddress remote;
-    std::filesystem::path sa;  ///< file of static keys
+    std::filesystem::path sa;       ///< file of static keys
+    std::filesystem::path sa_in{};  ///< the same for what the gateway seals; empty: nothing is opened
 };
 
 /// No two routes overlap: there is never a question which of two a copy takes.
@@ -93,6 +96,11 @@ struct DestinationConfig {
     std::uint8_t ttl = 255;
     std::optional<std::uint64_t> soft_limit;  ///< bit/s over 10 s: beyond it, congestion notifications
     std::optional<std::uint64_t> hard_limit;  ///< bit/s over 10 s: beyond it, taps are purged
+    // Of every copy to this address and port, whatever name its tap gave.
+    Shim shim = Shim::raw;  ///< never jmirror: that is the tap's to ask for
+    std::uint8_t dscp = 0;  ///< 0..63
+    std::optional<std::uint64_t> rate_limit;  ///< bit/s of originals: copies beyond it are dropped
+    std::uint32_t burst_size = 1'048'576;     ///< bytes that rate_limit lets pass at once
 };
 
 /// What ENABLE and DISABLE name: packets that a tap with this policy does not copy.

@@ -205,6 +205,30 @@ void check_udp(ConfigReader& reader, const UdpConfig& udp) {
     }
 }
 
+/// How copies leave belongs to an address and port, not to a name.
+bool leave_alike(const DestinationConfig& left, const DestinationConfig& right) {
+    return left.shim == right.shim && left.dscp == right.dscp;
+}
+
+void check_copies(ConfigReader& reader, const Config& config) {
+    std::map<std::pair<IpAddress, std::uint16_t>, std::size_t> seen;
+    for (std::size_t i = 0; i < config.destinations.size(); ++i) {
+        const DestinationConfig& destination = config.destinations[i];
+        if (reader.good("destination", i, "address") == nullptr ||
+            reader.good("destination", i, "port") == nullptr) {
+            continue;
+        }
+        const auto [first, is_new] = seen.emplace(std::pair{destination.address, destination.port}, i);
+        if (!is_new && !leave_alike(config.destinations[first->second], destination)) {
+            reader.error(
+                reader.where("destination", i, "name"),
+                fmt::format("shim and dscp are not those of {}, which has the same address and port: they "
+                            "must be",
+                            line_text(reader.where("destination", first->second, "name"))));
+        }
+    }
+}
+
 /// Every address of the prefix has a route.
 bool is_covered(const Prefix& prefix, std::vector<Prefix> routes) {
     std::erase_if(routes, [&](const Prefix& route) { return !overlaps(route, prefix); });
@@ -279,7 +303,9 @@ void check_config(ConfigReader& reader, const Config& config) {
     check_port_uses(reader, config);
     check_tunnels(reader, config);
     check_routes(reader, config);
+    check_delivery(reader, config);
     check_destinations(reader, config);
+    check_copies(reader, config);
     check_interfaces(reader, config);
     check_udp(reader, config.udp);
 }

@@ -65,6 +65,11 @@ const toml::node* ConfigReader::good(std::string_view section, std::size_t index
     return value != nullptr && !bad_.contains(value) ? value : nullptr;
 }
 
+bool ConfigReader::there(std::string_view section, std::size_t index, std::string_view key) const {
+    const toml::table* table = element(section, index);
+    return table != nullptr && table->contains(key);
+}
+
 const toml::source_region& ConfigReader::where(std::string_view section, std::size_t index,
                                                std::string_view key) const {
     static const toml::source_region whole_file{};

@@ -37,6 +37,8 @@ class ConfigReader {
 
     /// The value of a key in a section's element, if it is there and no error was found in it.
     const toml::node* good(std::string_view section, std::size_t index, std::string_view key) const;
+    /// The key is there, whatever is wrong with its value.
+    bool there(std::string_view section, std::size_t index, std::string_view key) const;
     /// Where a key stands; where its element begins, if it is not there.
     const toml::source_region& where(std::string_view section, std::size_t index, std::string_view key) const;
 

@@ -99,5 +99,7 @@ const std::vector<ConfigSection>& config_sections();
 
 /// What only several values together can get wrong: names, ports used twice, routes, families.
 void check_config(ConfigReader& reader, const Config& config);
+/// The part of it that is about the delivery port's interface and next hops.
+void check_delivery(ConfigReader& reader, const Config& config);
 
 }  // namespace flowtap::lib

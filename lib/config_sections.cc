@@ -12,6 +12,7 @@ namespace {
 constexpr std::uint32_t largest_core = 1023;
 constexpr std::uint32_t most_taps = 16'777'216;
 constexpr std::size_t many = 4096;
+constexpr std::size_t most_gateways = 8;
 constexpr std::uint64_t most_bandwidth = 1'000'000'000'000'000;  // bit/s
 
 /// A section that is a table of the Config, or a list of tables.
@@ -106,7 +107,8 @@ ConfigSection wire_section() {
         "wire", true, max_ports / 2, &Config::wires,
         "Two ports: what one receives leaves on the other, unchanged.",
         {required_key("name", &S::name, name_text(), "what the tools call it"),
-         required_key("a", &S::a, reference(&ConfigReader::ports, "port"), "one side"),
+         required_key("a", &S::a, reference(&ConfigReader::ports, "port"),
+                      "one side; the targets', where a copy says its direction and addresses do not tell"),
          required_key("b", &S::b, reference(&ConfigReader::ports, "port"), "the other side"),
          optional_key(
              "mirror-link-loss", &S::mirror_link_loss, boolean(),
@@ -120,9 +122,18 @@ ConfigSection delivery_section() {
         "delivery", true, &Config::delivery, "Where copies leave the box.",
         {required_key("port", &S::port, reference(&ConfigReader::ports, "port"),
                       "the port, which is in no wire"),
-         optional_key("addresses", &S::addresses, list_of(ip_prefix(), 0, many),
+         optional_key("addresses", &S::addresses, list_of(interface_address(), 0, many),
                       "addresses of this box on that port"),
-         required_key("next-hop-mac", &S::next_hop, mac_address(), "the router that the port sends to"),
+         optional_key("interface", &S::interface, interface_text(),
+                      "the network interface that the kernel gets on the port: it has the addresses, answers "
+                      "ARP, ND and ICMP, and reaches the content destinations by the routes below",
+                      "none: the port only sends"),
+         optional_key("gateways", &S::gateways, list_of(ip_address(), 1, most_gateways),
+                      "with `interface`: the routers on the port's link; of each IP version, the first one "
+                      "that answers is sent to",
+                      "none"),
+         optional_key("next-hop-mac", &S::next_hop, mac_address(),
+                      "without `interface`: the router that the port sends to", "none: with `interface`"),
          optional_key("mtu", &S::mtu, integer<std::uint32_t>(576, 9198),
                       "largest IP packet that the port sends, bytes")});
 }
@@ -134,7 +145,10 @@ ConfigSection tunnel_section() {
         {required_key("name", &S::name, name_text(), "what routes call it"),
          required_key("local", &S::local, ip_address(), "outer source address, one of this box"),
          required_key("remote", &S::remote, ip_address(), "outer destination address, of the same family"),
-         required_key("sa", &S::sa, existing_file(), "file of static keys, mode 0600")},
+         required_key("sa", &S::sa, existing_file(), "file of static keys, mode 0600"),
+         optional_key("sa-in", &S::sa_in, existing_file(),
+                      "the same for what comes out of the tunnel; with `interface` of [delivery]",
+                      "nothing is taken from the tunnel")},
         [](ConfigReader& reader, const toml::table&, S& tunnel) { reader.tunnels.push_back(tunnel.name); });
 }
 
@@ -172,7 +186,8 @@ ConfigSection destination_section() {
     constexpr std::uint16_t last_port = std::numeric_limits<std::uint16_t>::max();
     return list_section<S>(
         "destination", false, many, &Config::destinations,
-        "A content destination that an ADD may name (Cdest-ID) without giving its addresses.",
+        "A content destination that an ADD may name (Cdest-ID) without giving its addresses; and how copies to "
+        "its address and port leave, whatever an ADD calls them.",
         {required_key("name", &S::name, name_text(), "the Cdest-ID"),
          required_key("address", &S::address, ip_address(), "where copies go; a route must cover it"),
          required_key("port", &S::port, integer<std::uint16_t>(1, last_port), "UDP port there"),
@@ -189,7 +204,16 @@ ConfigSection destination_section() {
          optional_key("hard-limit", &S::hard_limit, integer<std::uint64_t>(1, most_bandwidth),
                       "bit/s, measured likewise: beyond it, taps are deleted, of the lowest priority and the "
                       "newest first",
-                      "none")});
+                      "none"),
+         optional_key("shim", &S::shim,
+                      choice<Shim>({{"raw", Shim::raw},
+                                    {"cisco", Shim::cisco},
+                                    {"nokia-l3", Shim::nokia_l3},
+                                    {"flowtap", Shim::flowtap}}),
+                      "what stands before the original in every copy to this address and port; with raw, a "
+                      "tap with X-MD-Intercept-Id gets Juniper's mirror header"),
+         optional_key("dscp", &S::dscp, integer<std::uint8_t>(0, 63),
+                      "DSCP of every copy to this address and port; a tunnel's outer header has it too")});
 }
 
 ConfigSection interface_section() {

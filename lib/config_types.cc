@@ -156,6 +156,20 @@ ConfigType<Prefix> ip_prefix() {
         [](const Prefix& value) { return to_string(value); });
 }
 
+ConfigType<InterfaceAddress> interface_address() {
+    return parsed_string<InterfaceAddress>(
+        "an address in quotes, with its subnet's prefix length or alone, such as \"192.0.2.1/24\"",
+        [](std::string_view s) { return parse_interface_address(s); },
+        [](const InterfaceAddress& value) { return to_string(value); });
+}
+
+ConfigType<std::string> interface_text() {
+    constexpr std::size_t longest = 15;  // IFNAMSIZ, less the final zero
+    return checked_string(
+        fmt::format("a name of 1 to {} printable ASCII characters without blanks, /, : and %", longest),
+        longest, [](char c) { return is_graphic(c) && c != '/' && c != ':' && c != '%'; });
+}
+
 ConfigType<std::uint16_t> vlan_id() {
     const auto number = integer<std::uint16_t>(0, 4094);
     const std::string phrase = number.phrase + R"(, or "any")";

@@ -55,6 +55,10 @@ ConfigType<std::string> name_text();
 ConfigType<std::string> text(std::string phrase);
 ConfigType<IpAddress> ip_address();
 ConfigType<Prefix> ip_prefix();
+/// An address, with its subnet's prefix length or alone.
+ConfigType<InterfaceAddress> interface_address();
+/// The name of a network interface of Linux.
+ConfigType<std::string> interface_text();
 /// Address and port of a UDP peer.
 ConfigType<Endpoint> endpoint();
 /// "0.7", as its minor version.

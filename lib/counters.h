@@ -72,6 +72,7 @@ enum class WorkerCounter : std::uint8_t {
     copy_tx_full,
     copy_port_lost,
     copy_overload,
+    copy_no_next_hop,
     fragments_completed,
     fragments_early,
     fragments_resolved,
@@ -86,6 +87,7 @@ enum class WorkerCounter : std::uint8_t {
     inner_truncated,
     inner_malformed,
     inner_depth,
+    copy_rate_limited,
     count_,
 };
 
@@ -121,6 +123,7 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
     {"copy-port-lost", Severity::error, "copies lost: the delivery port's device has disappeared"},
     {"copy-overload", Severity::error,
      "copies given up: frames were waiting that would have been lost while copies are made"},
+    {"copy-no-next-hop", Severity::error, "copies lost: no next hop of the delivery port answers"},
     {"fragments-completed", Severity::info,
      "later fragments that were matched with what their first one says"},
     {"fragments-early", Severity::info,
@@ -146,6 +149,7 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
      "tunnel packets with an impossible header of the tunnel or inside; not matched inside"},
     {"inner-depth", Severity::warning,
      "tunnel packets with more headers than the caps allow; not matched inside"},
+    {"copy-rate-limited", Severity::error, "copies lost: beyond the content destination's rate-limit"},
 }};
 
 /// Per tap and worker: matched = copied + dropped (the causes are the worker's).
@@ -157,7 +161,7 @@ enum class TapCounter : std::uint8_t {
     dropped_bytes,
     suppressed,
     stopped_packets,
-    reserved_7,
+    copies_rate_limited,
     count_,
 };
 
@@ -170,7 +174,8 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(TapCounter::co
     {"suppressed", Severity::info, "matches that a drop policy leaves out; counted nowhere else"},
     {"stopped-packets", Severity::info,
      "matched frames that its action (Redirect, Block) kept from being sent on"},
-    {"reserved-7", Severity::info, "always 0"},
+    {"copies-rate-limited", Severity::error,
+     "of the copies lost, those beyond a content destination's rate-limit"},
 }};
 
 /// Per security association and worker.
@@ -184,5 +189,88 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(SaCounter::cou
     {"sealed-packets", Severity::info, "ESP packets sealed"},
     {"sealed-bytes", Severity::info, "inner bytes sealed, before padding"},
 }};
+
+/// Of the slow path. Two ledgers close: frames received by it on the delivery port = to-kernel + esp-opened +
+/// esp-dummy + the sum of the esp-refused-... and rx-... counters; from-kernel = sent-clear + sent-sealed +
+/// the sum of the tx-... counters.
+enum class SlowPathCounter : std::uint8_t {
+    to_kernel,
+    esp_opened,
+    esp_dummy,
+    esp_refused_unknown_spi,
+    esp_refused_malformed,
+    esp_refused_replayed,
+    esp_refused_bad_icv,
+    esp_refused_policy,
+    rx_other_host,
+    rx_other_protocol,
+    rx_malformed,
+    rx_not_ours,
+    rx_unprotected,
+    rx_over_rate,
+    rx_kernel_refused,
+    from_kernel,
+    sent_clear,
+    sent_sealed,
+    tx_other_protocol,
+    tx_malformed,
+    tx_not_ours,
+    tx_no_route,
+    tx_no_sa,
+    tx_no_lease,
+    tx_sequence_end,
+    tx_too_big,
+    tx_seal_failed,
+    tx_no_next_hop,
+    tx_full,
+    count_,
+};
+
+inline constexpr std::array<CounterInfo, static_cast<std::size_t>(SlowPathCounter::count_)>
+    slow_path_counters{{
+        {"to-kernel", Severity::info, "frames handed to the kernel as they came"},
+        {"esp-opened", Severity::info, "ESP packets opened, and what was in them handed to the kernel"},
+        {"esp-dummy", Severity::info, "ESP packets that are traffic-flow filler, dropped"},
+        {"esp-refused-unknown-spi", Severity::warning, "ESP packets dropped: no inbound SA has their SPI"},
+        {"esp-refused-malformed", Severity::warning,
+         "ESP packets dropped: fragments, too short, misaligned, bad padding or no IP packet inside"},
+        {"esp-refused-replayed", Severity::warning,
+         "ESP packets dropped: sequence number seen before, or left of the replay window"},
+        {"esp-refused-bad-icv", Severity::error, "ESP packets dropped: the integrity check failed"},
+        {"esp-refused-policy", Severity::error,
+         "ESP packets dropped: what is inside does not come from behind that tunnel, or is not for a "
+         "delivery "
+         "address"},
+        {"rx-other-host", Severity::info, "frames dropped: for another station"},
+        {"rx-other-protocol", Severity::info, "frames dropped: neither ARP nor IP, or with a VLAN tag"},
+        {"rx-malformed", Severity::warning, "frames dropped: an impossible IP header"},
+        {"rx-not-ours", Severity::info, "packets dropped: not for a delivery address, nor for the link"},
+        {"rx-unprotected", Severity::warning, "packets dropped: from behind a tunnel, and came in clear"},
+        {"rx-over-rate", Severity::warning,
+         "frames dropped: more than the slow path takes in a second, as in a storm"},
+        {"rx-kernel-refused", Severity::error, "frames dropped: the kernel did not take them"},
+        {"from-kernel", Severity::info, "frames that the kernel sent"},
+        {"sent-clear", Severity::info, "frames of the kernel sent as they are"},
+        {"sent-sealed", Severity::info, "packets of the kernel sent through a tunnel"},
+        {"tx-other-protocol", Severity::info, "frames of the kernel dropped: neither ARP nor IP"},
+        {"tx-malformed", Severity::error, "frames of the kernel dropped: an impossible IP header"},
+        {"tx-not-ours", Severity::warning,
+         "packets of the kernel dropped: not from an address of the delivery port, as when it routes"},
+        {"tx-no-route", Severity::warning,
+         "packets of the kernel dropped: no delivery route, and not for the link itself"},
+        {"tx-no-sa", Severity::error,
+         "packets of the kernel dropped: the tunnel has no security association"},
+        {"tx-no-lease", Severity::error,
+         "packets of the kernel dropped: the security association's counter lease ran out"},
+        {"tx-sequence-end", Severity::error,
+         "packets of the kernel dropped: the security association's sequence numbers ran out"},
+        {"tx-too-big", Severity::error,
+         "packets of the kernel dropped: sealed, they are longer than the MTU"},
+        {"tx-seal-failed", Severity::error, "packets of the kernel dropped: the cipher refused them"},
+        {"tx-no-next-hop", Severity::error,
+         "packets of the kernel dropped: no next hop of the delivery port answers"},
+        {"tx-full", Severity::error,
+         "packets of the kernel dropped: the delivery port's transmit queue was full, or its device is lost"},
+    }};
 
 }  // namespace flowtap::lib

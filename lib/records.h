@@ -23,6 +23,7 @@ inline constexpr std::uint32_t layout_version = 5;
 inline constexpr std::size_t max_ports = 32;
 inline constexpr std::size_t max_workers = 64;
 inline constexpr std::size_t max_sas = 64;
+inline constexpr std::size_t max_next_hops = 72;     ///< neighbours that the delivery port may send to
 inline constexpr std::size_t max_destinations = 16;  ///< content destinations of one tap
 
 /// A tap's place in the dataplane and in the status region, chosen by control, < max-taps. It is used again
@@ -45,7 +46,7 @@ enum class CommandKind : std::uint16_t {
     tap_interfaces,
     tap_update,  ///< new terms of service for a tap that is there, with the commit
     tap_remove,
-    sa_install,  ///< an SA that is there already with the same id keeps its counter
+    sa_install,  ///< an SA that is there already with the same id keeps its counter, or its replay window
     sa_lease,
     sa_remove,
     commit,
@@ -150,11 +151,17 @@ struct TapNumbers {
     std::array<NumberRange, capacity> terms{};
 };
 
-/// What stands between the UDP header and the original packet.
+/// What stands between the UDP header and the original packet; lib/shims.h has the bytes.
 enum class Shim : std::uint8_t {
-    raw,      ///< nothing
-    jmirror,  ///< Juniper's mirror header: 2 bits 0, 30 bits intercept id, 32 bits session id
+    raw,       ///< nothing
+    jmirror,   ///< Juniper's mirror header: 2 bits 0, 30 bits intercept id, 32 bits session id
+    cisco,     ///< 32 bits of content connection id
+    nokia_l3,  ///< 2 bits 01, direction, 29 bits intercept id, 32 bits session id
+    flowtap,   ///< sequence number, arrival time, losses
 };
+
+/// TapDestination::limiter of a destination whose rate nothing limits.
+inline constexpr std::uint16_t no_limiter = 0xffff;
 
 struct TapDestination {
     CommandHeader header;
@@ -166,7 +173,11 @@ struct TapDestination {
     std::uint16_t source_port = 0;
     std::array<std::uint8_t, 16> dest_address{};
     std::array<std::uint8_t, 16> source_address{};
-    std::array<std::uint8_t, 8> shim_bytes{};  ///< as they leave; all zero for `raw`
+    /// What of the shim is the same in every copy, as it leaves; what is not used is zero. Of nokia_l3 with
+    /// the direction 0; of flowtap the criteria id.
+    std::array<std::uint8_t, 8> shim_bytes{};
+    std::uint16_t limiter = no_limiter;  ///< index in the configuration's [[destination]] list: its rate-limit
+    std::array<std::uint8_t, 6> reserved{};
 };
 
 /// ESP suites; lib/suite.h has their names and sizes, in this order.
@@ -184,6 +195,10 @@ enum class Suite : std::uint8_t {
     aes_256_cbc_hmac_sha_512_256,
     triple_des_cbc_hmac_sha1_96,
 };
+
+/// What an SA does. Each direction has slots of its own (a refusal of what opens says its slot + max_sas),
+/// and what opens uses no counter: its lease is empty.
+enum class SaDirection : std::uint8_t { seals, opens };
 
 /// A block of an SA's 64-bit counter, recorded durably by control before it is granted: [first, first +
 /// count).
@@ -203,7 +218,8 @@ struct SaInstall {
     std::uint8_t extended_sequence = 0;  ///< 1: 64-bit sequence numbers (RFC 4303 section 2.2.1)
     std::uint8_t udp_encapsulation = 0;  ///< 1: in UDP on port 4500 (RFC 3948)
     std::uint16_t padded_length = 0;  ///< TFC: shorter inner packets are filled to it (RFC 4303 section 2.7)
-    std::array<std::uint8_t, 4> reserved{};
+    SaDirection direction = SaDirection::seals;
+    std::array<std::uint8_t, 3> reserved{};
     std::array<std::uint8_t, key_capacity> key{};  ///< cipher key, then salt or authentication key
 };
 

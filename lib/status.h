@@ -78,11 +78,23 @@ struct ManagerStatus {
     std::array<Counter, max_sas> sa_lease_end;
 };
 
+/// What the slow path's thread writes; all zero where the configuration has no slow path.
+struct SlowPathStatus {
+    CounterSet<SlowPathCounter> counters;
+    PortCounters port;                    ///< its part of the delivery port's frames
+    std::array<SaCounters, max_sas> sas;  ///< its part of what was sealed; zeroed by the manager
+    alignas(
+        64) std::array<Counter, max_next_hops> next_hops;  ///< 0: does not answer; else its MAC address, and
+                                                           ///< bit 48. In the order of next_hop_addresses()
+    Counter heartbeat;                                     ///< grows with every turn
+};
+
 /// The status block at the head of the status region's counters. TapCounters[worker][slot] follow it; where,
 /// the reader computes from its own configuration, and never from what the region says.
 struct Status {
     ManagerStatus manager;
     std::array<WorkerStatus, max_workers> workers;
+    SlowPathStatus slow_path;
 };
 
 }  // namespace flowtap::lib

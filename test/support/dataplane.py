@@ -10,6 +10,7 @@ from scapy.utils import RawPcapWriter
 LINK_DRIVER = BUILD / "tools" / "bench" / "link-driver"
 NEXT_HOP = "02:00:00:00:00:99"
 LOCAL, REMOTE = "100.100.100.100", "123.123.123.123"
+STATIC_LINK = f'addresses = ["{LOCAL}/32"]\nnext-hop-mac = "{NEXT_HOP}"'
 KEY = bytes(range(36))  # AES-256 key and salt
 SPI = 0x1001
 TAPS_FIRST = 600  # for `wait`: no frame moves before the test has installed its taps
@@ -65,7 +66,7 @@ class Box:
 
     def __init__(self, folder, a=(), b=(), *, huge=False, workers=(1,), dataplane="", wire="", delivery="", tail="", delivery_mtu=9000,
                  wait=0.1, memory=192, copy_buffers=4096, device_a=None, device_b=None, device_d=None, simd="auto", share_cores=False,
-                 routes=True, prefix=(), program="flowtap-dataplane"):
+                 routes=True, link=None, prefix=(), program="flowtap-dataplane"):
         self.folder = pathlib.Path(folder)
         self.run_dir = self.folder / "run"
         self.config = self.folder / "flowtap.toml"
@@ -98,8 +99,7 @@ b = "b"
 {wire}
 [delivery]
 port = "d"
-addresses = ["{LOCAL}/32"]
-next-hop-mac = "{NEXT_HOP}"
+{link or STATIC_LINK}
 mtu = {delivery_mtu}
 {delivery}
 [control]

@@ -9,11 +9,12 @@
 //   {"do":"fill","count":1000,"slot":0}          host taps on 172.16.0.0/12 and 2001:db8::/32 by turns of ten
 //   {"do":"remove","slot":0,"id":1}
 //   {"do":"sa","slot":0,"id":1,"spi":4097,"tunnel":0,"suite":"aes-256-gcm-16","key":"hex","first":1,"count":1000,
-//    "extended":false,"udp":false,"padded":0}
+//    "extended":false,"udp":false,"padded":0}    or with "opens":true, and without a lease
 //   {"do":"lease","slot":0,"id":1,"first":1001,"count":1000}      {"do":"remove_sa","slot":0,"id":1}
 //   {"do":"commit"}                              -> {"kind":"committed","refusal":0,"slot":0,"us":12}
 //   {"do":"counters","taps":[0,1]}               -> every counter that is not zero, by name, settled
 //   {"do":"events"}                              -> {"events":[{"kind":"lease_low","slot":0,"id":0}]}
+#include "lib/next_hops.h"
 #include "lib/secret.h"
 #include "lib/status.h"
 #include "lib/suite.h"
@@ -185,7 +186,11 @@ void add_sa(LinkSession& session, const json& command) {
     install.padded_length = command.value("padded", std::uint16_t{0});
     install.spi = command.at("spi");
     install.tunnel = command.value("tunnel", std::uint16_t{0});
-    install.lease = {command.at("first"), command.at("count")};
+    if (command.value("opens", false)) {
+        install.direction = lib::SaDirection::opens;
+    } else {
+        install.lease = {command.at("first"), command.at("count")};
+    }
     session.batch().install_sa(lib::SaSlot{command.at("slot")}, command.at("id"), install);
 }
 
@@ -221,13 +226,18 @@ void settle(LinkSession& session) {
     if (load(view.status().manager.state) != forwarding) {
         return;
     }
-    for (std::size_t worker = 0; worker < view.shape().worker_count; ++worker) {
-        const lib::Counter& heartbeat = view.status().workers[worker].heartbeat;
+    const auto turn = [&](const lib::Counter& heartbeat) {
         const std::uint64_t seen = load(heartbeat);
         while (load(heartbeat) == seen && load(view.status().manager.state) == forwarding) {
             session.serve(milliseconds(0));
             sched_yield();
         }
+    };
+    for (std::size_t worker = 0; worker < view.shape().worker_count; ++worker) {
+        turn(view.status().workers[worker].heartbeat);
+    }
+    if (load(view.status().slow_path.heartbeat) != 0) {
+        turn(view.status().slow_path.heartbeat);
     }
     std::atomic_thread_fence(std::memory_order_acquire);
 }
@@ -271,6 +281,24 @@ json counters(LinkSession& session, const json& command) {
             }
         }
     }
+    const lib::SlowPathStatus& slow_path = view.status().slow_path;
+    json slow = json::object();
+    report(slow, slow_path.counters, lib::slow_path_counters);
+    json port = json::object();
+    report(port, slow_path.port, lib::port_counters);
+    json hops = json::array();
+    for (const lib::Counter& hop :
+         std::span(slow_path.next_hops).first(command.value("next_hops", std::size_t{2}))) {
+        const auto mac = lib::next_hop_mac(load(hop));
+        hops.push_back(mac ? lib::to_string(*mac) : std::string{});
+    }
+    for (std::size_t slot = 0; slot < lib::max_sas; ++slot) {
+        report(sas[std::to_string(slot)], slow_path.sas[slot], lib::sa_counters);
+    }
+    result.update({{"slow", slow},
+                   {"slow_port", port},
+                   {"next_hops", hops},
+                   {"slow_heartbeat", load(slow_path.heartbeat)}});
     json taps = json::object();
     for (const std::size_t slot : command.value("taps", json::array())) {
         json& tap = taps[std::to_string(slot)] = json::object();

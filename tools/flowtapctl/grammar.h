@@ -19,7 +19,9 @@ inline constexpr std::array commands{
     Command{{"show", "health"}, "health", "state of both processes, counters of the DTCP service, alarms"},
     Command{{"show", "ports"}, "ports", "links, frames and losses of each port"},
     Command{{"show", "workers"}, "workers", "load and packet counters of each worker"},
-    Command{{"show", "delivery"}, "delivery", "tunnels, counter leases, and copies lost by cause"},
+    Command{{"show", "delivery"},
+            "delivery",
+            "tunnels, counter leases, next hops, the kernel's traffic, and copies lost by cause"},
 };
 
 struct Option {

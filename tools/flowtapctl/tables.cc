@@ -163,11 +163,21 @@ std::string delivery(const json& view) {
             troubles += fmt::format("{}: {}\n", named(tunnel, "name"), cell(trouble));
         }
     }
+    std::string slow_path;
+    Table hops{{"next hop", "state", "MAC address"}};
+    for (const auto& hop : member(view, "next-hops")) {
+        hops.row({named(hop, "address"), named(hop, "state"), named(hop, "mac")});
+    }
+    if (!member(view, "next-hops").empty()) {
+        Table kernel;
+        members(kernel, member(view, "slow-path"), "");
+        slow_path = fmt::format("\n{}\nkernel traffic\n{}", hops.text(), kernel.text());
+    }
     const auto copies = member(view, "copies");
     Table lost;
     members(lost, copies, "");
     members(lost, member(copies, "lost"), "  lost: ");
-    return fmt::format("{}{}\ncopies\n{}", tunnels.text(), troubles, lost.text());
+    return fmt::format("{}{}{}\ncopies\n{}", tunnels.text(), troubles, slow_path, lost.text());
 }
 
 }  // namespace

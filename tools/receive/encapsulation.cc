@@ -2,6 +2,7 @@
 
 #include "crypto/big_endian.h"
 #include "crypto/esp.h"
+#include "lib/shims.h"
 
 #include <algorithm>
 
@@ -243,7 +244,7 @@ std::expected<std::optional<std::span<std::uint8_t>>, Cause> find_esp(std::span<
     }
 }
 
-std::expected<Copy, Cause> strip(std::span<const std::uint8_t> packet) {
+std::expected<Copy, Cause> strip(std::span<const std::uint8_t> packet, const ShimRules& shims) {
     const auto offset = udp_offset(packet);
     if (!offset) {
         return std::unexpected(offset.error());
@@ -261,18 +262,22 @@ std::expected<Copy, Cause> strip(std::span<const std::uint8_t> packet) {
     if (!udp_checksum_is_right(addresses, rest)) {
         return std::unexpected(Cause::bad_udp);
     }
-    auto original = rest.subspan(8);
-    constexpr std::size_t mirror_header = 8;
-    if (original.size() > mirror_header && original[0] >> 6 == 0) {
-        original = original.subspan(mirror_header);
+    const auto destination_port = load_big_endian<std::uint16_t>(rest.data() + 2);
+    const auto shim = parse_shim(rest.subspan(8), shims.at(destination_port));
+    if (!shim) {
+        return std::unexpected(Cause::bad_shim);
     }
-    if (original.empty() || (original[0] >> 4 != 4 && original[0] >> 4 != 6)) {
+    const auto original = rest.subspan(8 + shim->size);
+    const bool whole_frame = (shim->flags & lib::shim_flag::whole_frame) != 0;
+    if (!whole_frame && (original.empty() || (original[0] >> 4 != 4 && original[0] >> 4 != 6))) {
         return std::unexpected(Cause::not_ip);
     }
     return Copy{.source = address_from(addresses.first(address_bytes)),
                 .destination = address_from(addresses.last(address_bytes)),
                 .source_port = load_big_endian<std::uint16_t>(rest.data()),
-                .destination_port = load_big_endian<std::uint16_t>(rest.data() + 2),
+                .destination_port = destination_port,
+                .shim = *shim,
+                .whole_frame = whole_frame,
                 .original = original};
 }
 

@@ -4,6 +4,7 @@
 
 #include "lib/address.h"
 #include "lib/counters.h"
+#include "tools/receive/shim.h"
 
 #include <array>
 #include <cstddef>
@@ -23,7 +24,8 @@ enum class Cause : std::uint8_t {
     inner_fragment,    ///< a fragment of an encapsulated copy
     bad_inner_header,  ///< impossible lengths or a wrong checksum of the encapsulation's IP header
     bad_udp,           ///< impossible length or wrong checksum of the encapsulation's UDP header
-    not_ip,            ///< the payload does not start with an IP header
+    not_ip,            ///< what follows the shim is no IP packet
+    bad_shim,          ///< the payload does not begin with the shim that was agreed on
     count_,
 };
 
@@ -35,6 +37,7 @@ inline constexpr std::array<lib::CounterInfo, static_cast<std::size_t>(Cause::co
     {"bad-inner-header", lib::Severity::error, "opened packets with an impossible IP header"},
     {"bad-udp", lib::Severity::error, "opened packets with an impossible UDP header or a wrong UDP checksum"},
     {"not-ip", lib::Severity::error, "opened packets whose UDP payload is no IP packet"},
+    {"bad-shim", lib::Severity::error, "opened packets that do not begin with the shim that they should have"},
 }};
 
 /// Link-layer headers that captures come with; the values are libpcap's DLT_* numbers.
@@ -62,14 +65,15 @@ struct Copy {
     lib::IpAddress destination;
     std::uint16_t source_port = 0;
     std::uint16_t destination_port = 0;
-    std::span<const std::uint8_t> original;  ///< from its IP header on
+    ShimFields shim;
+    bool whole_frame = false;                ///< the original begins with its Ethernet header
+    std::span<const std::uint8_t> original;  ///< else with its IP header
 };
 
-/// Strips the encapsulation, IP | UDP and Juniper's mirror header where there is one, from an opened packet
-/// (whose IP lengths the ESP opener has checked). A mirror header begins with two bits that are 0, as no IP
-/// packet does.
+/// Strips the encapsulation, IP | UDP | shim, from an opened packet (whose IP lengths the ESP opener has
+/// checked).
 /// Checksums are verified: IPv4's header, and UDP's where IPv4 has one and always with IPv6 (RFC 8200
 /// section 8.1).
-std::expected<Copy, Cause> strip(std::span<const std::uint8_t> packet);
+std::expected<Copy, Cause> strip(std::span<const std::uint8_t> packet, const ShimRules& shims = {});
 
 }  // namespace flowtap::tools::receive

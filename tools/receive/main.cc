@@ -90,7 +90,7 @@ std::expected<Receiver, Failure> make_receiver(const Options& options) {
     if (!opener) {
         return std::unexpected(Failure{ExitCode::missing_privilege, opener.error()});
     }
-    return Receiver(std::move(*opener), std::move(*inbound));
+    return Receiver(std::move(*opener), std::move(*inbound), options.shims);
 }
 
 Failure capture_failure(const CaptureError& error) {

@@ -57,6 +57,21 @@ std::expected<Options, Leave> parse_options(int argc, char* argv[]) {
            "with extended sequence numbers: the highest one received so far, from which the high half of "
            "the next ones is inferred; 0, the default, for a sender that starts at 1")
         ->type_name("N");
+    app.add_option_function<std::vector<std::string>>(
+           "--shim",
+           [&options](const std::vector<std::string>& all) {
+               for (const std::string& text : all) {
+                   if (!options.shims.add(text)) {
+                       throw CLI::ValidationError(
+                           "--shim", text + " is neither SHIM nor PORT=SHIM; a SHIM is raw, jmirror, cisco, "
+                                            "nokia-l3 or flowtap");
+                   }
+               }
+           },
+           "what stands before the original packets: raw, jmirror, cisco, nokia-l3 or flowtap; of copies to "
+           "one UDP port, PORT=SHIM. May be given several times. By default raw, jmirror and flowtap are "
+           "told apart; cisco and nokia-l3 have to be said")
+        ->type_name("[PORT=]SHIM");
     app.add_flag("--json", options.json, "print the summary as one JSON object");
     app.footer(
         "Exit codes: 0 everything was opened, 1 there were gaps, refused or repeated packets, 2 wrong "

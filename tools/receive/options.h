@@ -1,6 +1,8 @@
 // The command line of flowtap-receive.
 #pragma once
 
+#include "tools/receive/shim.h"
+
 #include <cstdint>
 #include <expected>
 #include <filesystem>
@@ -21,6 +23,7 @@ struct Options {
     std::optional<double> idle;          ///< stop after so many seconds without an ESP packet
     std::size_t replay_window = 0;       ///< 0: none
     std::uint64_t highest_sequence = 0;  ///< extended: the highest one that was received before
+    ShimRules shims;
     bool json = false;
 };
 

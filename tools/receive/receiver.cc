@@ -1,5 +1,8 @@
 #include "tools/receive/receiver.h"
 
+#include "lib/shims.h"
+
+#include <algorithm>
 #include <numeric>
 
 namespace flowtap::tools::receive {
@@ -10,7 +13,33 @@ std::uint64_t Statistics::refused() const {
 }
 
 bool Statistics::clean() const {
-    return refused() == 0 && sequence.missing() == 0 && sequence.duplicates() == 0;
+    const auto is_complete = [](const auto& tap) { return tap.second.ledger.totals().complete(); };
+    return refused() == 0 && sequence.missing() == 0 && sequence.duplicates() == 0 &&
+           std::ranges::all_of(taps, is_complete);
+}
+
+void Receiver::count(const Copy& copy) {
+    const auto tell = [&](Tally& tally) {
+        ++tally.packets;
+        tally.bytes += copy.original.size();
+    };
+    const Destination destination{copy.destination, copy.destination_port};
+    tell(statistics_.copies);
+    tell(statistics_.destinations[destination]);
+    const ShimFields& shim = copy.shim;
+    if (shim.shim == lib::Shim::raw) {
+        return;
+    }
+    TapTally& tap = statistics_.taps[{destination, shim.shim, shim.id, shim.session}];
+    tell(tap.copies);
+    if (shim.to_target) {
+        ++(*shim.to_target ? tap.to_target : tap.from_target);
+    }
+    if (shim.shim == lib::Shim::flowtap) {
+        tap.truncated += (shim.flags & lib::shim_flag::truncated) != 0 ? 1U : 0U;
+        tap.fragments += (shim.flags & lib::shim_flag::fragment) != 0 ? 1U : 0U;
+        tap.ledger.add(shim.sequence, shim.dropped);
+    }
 }
 
 std::optional<std::span<const std::uint8_t>> Receiver::receive(std::span<std::uint8_t> frame, LinkType type) {
@@ -43,17 +72,16 @@ std::optional<std::span<const std::uint8_t>> Receiver::receive(std::span<std::ui
         return std::nullopt;
     }
 
-    const auto copy = strip(packet.inner);
+    const auto copy = strip(packet.inner, shims_);
     if (!copy) {
         refuse(copy.error());
         return std::nullopt;
     }
-    const auto count = [&](Tally& tally) {
-        ++tally.packets;
-        tally.bytes += copy->original.size();
-    };
-    count(statistics_.copies);
-    count(statistics_.destinations[{copy->destination, copy->destination_port}]);
+    count(*copy);
+    if (copy->whole_frame) {
+        ++statistics_.whole_frames;
+        return std::nullopt;
+    }
     return copy->original;
 }
 

@@ -36,6 +36,60 @@ std::string text_of(const Range& range) {
                                      : fmt::format("{}..{}", range.first, range.last);
 }
 
+std::string text_of(const Destination& destination) {
+    const auto& [address, port] = destination;
+    const bool ipv6 = address.family == lib::Family::ipv6;
+    return fmt::format("{}{}{}:{}", ipv6 ? "[" : "", lib::to_string(address), ipv6 ? "]" : "", port);
+}
+
+nlohmann::json json_of(const std::vector<Range>& ranges) {
+    auto all = nlohmann::json::array();
+    for (const Range& range : ranges) {
+        all.push_back({{"first", range.first}, {"last", range.last}, {"count", range.size()}});
+    }
+    return all;
+}
+
+nlohmann::json json_of(const TapKey& key, const TapTally& tap) {
+    nlohmann::json object = {{"address", lib::to_string(key.destination.first)},
+                             {"port", key.destination.second},
+                             {"shim", name_of(key.shim)},
+                             {"id", key.id},
+                             {"session", key.session},
+                             {"packets", tap.copies.packets},
+                             {"bytes", tap.copies.bytes},
+                             {"to_target", tap.to_target},
+                             {"from_target", tap.from_target}};
+    if (key.shim == lib::Shim::flowtap) {
+        const auto totals = tap.ledger.totals();
+        object.update({{"truncated", tap.truncated},
+                       {"fragments", tap.fragments},
+                       {"seen", json_of(tap.ledger.seen())},
+                       {"gaps", json_of(tap.ledger.gaps())},
+                       {"expected", totals.expected},
+                       {"received", totals.received},
+                       {"reported_dropped", totals.reported},
+                       {"missing", totals.missing},
+                       {"duplicates", totals.duplicates},
+                       {"before_first", totals.before_first},
+                       {"sender_dropped", totals.sender_dropped}});
+    }
+    return object;
+}
+
+std::string text_of(const TapKey& key, const TapTally& tap) {
+    std::string text = fmt::format("tap {} {:#x}{} to {}  {} packets, {} bytes\n", name_of(key.shim), key.id,
+                                   key.session != 0 ? fmt::format(" session {:#x}", key.session) : "",
+                                   text_of(key.destination), tap.copies.packets, tap.copies.bytes);
+    if (key.shim == lib::Shim::flowtap) {
+        const auto totals = tap.ledger.totals();
+        text += fmt::format("  expected {} = received {} + lost by the sender {} + missing {}", totals.expected,
+                            totals.received, totals.reported, totals.missing);
+        text += totals.duplicates != 0 ? fmt::format("; {} seen twice\n", totals.duplicates) : "\n";
+    }
+    return text;
+}
+
 }  // namespace
 
 std::string text_report(const Statistics& statistics, std::uint64_t dropped) {
@@ -59,10 +113,13 @@ std::string text_report(const Statistics& statistics, std::uint64_t dropped) {
         line("dropped by kernel {:>12}  frames that this process was too slow for", dropped);
     }
     for (const auto& [destination, tally] : statistics.destinations) {
-        const auto& [address, port] = destination;
-        const bool ipv6 = address.family == lib::Family::ipv6;
-        line("to {}{}{}:{}  {} packets, {} bytes", ipv6 ? "[" : "", lib::to_string(address), ipv6 ? "]" : "",
-             port, tally.packets, tally.bytes);
+        line("to {}  {} packets, {} bytes", text_of(destination), tally.packets, tally.bytes);
+    }
+    for (const auto& [key, tap] : statistics.taps) {
+        text += text_of(key, tap);
+    }
+    if (statistics.whole_frames != 0) {
+        line("whole frames      {:>12}  counted, and not written", statistics.whole_frames);
     }
     for (const Range& range : statistics.sequence.seen()) {
         line("sequence numbers {}", text_of(range));
@@ -97,9 +154,9 @@ std::string json_report(const Statistics& statistics, std::uint64_t dropped) {
     for (const Range& range : statistics.sequence.seen()) {
         seen.push_back({{"first", range.first}, {"last", range.last}});
     }
-    auto gaps = nlohmann::json::array();
-    for (const Range& range : statistics.sequence.gaps()) {
-        gaps.push_back({{"first", range.first}, {"last", range.last}, {"count", range.size()}});
+    auto taps = nlohmann::json::array();
+    for (const auto& [key, tap] : statistics.taps) {
+        taps.push_back(json_of(key, tap));
     }
     const nlohmann::json report = {{"esp_packets", statistics.esp_packets},
                                    {"copies", statistics.copies.packets},
@@ -109,11 +166,13 @@ std::string json_report(const Statistics& statistics, std::uint64_t dropped) {
                                    {"refused_by", refused_by},
                                    {"frames_other", statistics.other_frames},
                                    {"destinations", destinations},
+                                   {"taps", taps},
+                                   {"whole_frames", statistics.whole_frames},
                                    {"sequence",
                                     {{"seen", seen},
                                      {"missing", statistics.sequence.missing()},
                                      {"duplicates", statistics.sequence.duplicates()},
-                                     {"gaps", gaps}}},
+                                     {"gaps", json_of(statistics.sequence.gaps())}}},
                                    {"capture_dropped", dropped}};
     return report.dump() + '\n';
 }

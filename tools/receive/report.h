@@ -13,6 +13,10 @@ std::string text_report(const Statistics& statistics, std::uint64_t dropped);
 
 /// {"frames_other", "esp_packets", "copies", "bytes", "dummies", "refused", "refused_by": {cause: n},
 ///  "destinations": [{"address", "port", "packets", "bytes"}],
+///  "taps": [{"address", "port", "shim", "id", "session", "packets", "bytes", "to_target", "from_target",
+///            "truncated", "fragments", "seen", "gaps", "expected", "received", "reported_dropped",
+///            "missing", "duplicates", "before_first", "sender_dropped"}] (from "truncated" on: of our shim),
+///  "whole_frames",
 ///  "sequence": {"seen": [{"first", "last"}], "missing", "duplicates", "gaps": [{"first", "last", "count"}]},
 ///  "capture_dropped"}
 std::string json_report(const Statistics& statistics, std::uint64_t dropped);

@@ -65,6 +65,20 @@ TEST_CASE("directions of one-queue devices go round the workers") {
     }
 }
 
+TEST_CASE("with an interface for the kernel, the delivery port has queues that no worker has") {
+    lib::Config config = two_wires(2);
+    config.delivery.interface = "delivery0";
+    std::vector<QueueCount> limits(4, {2, 2});
+    limits.push_back({1, 3});
+    const auto plan = plan_queues(config, limits);
+    REQUIRE(plan);
+    CHECK(plan->ports[4] == QueueCount{1, 3});
+    limits[4] = {1, 2};
+    CHECK(plan_queues(config, limits).error().find("2 workers and the kernel") != std::string::npos);
+    limits[4] = {0, 3};
+    CHECK(plan_queues(config, limits).error().find("cannot receive") != std::string::npos);
+}
+
 TEST_CASE("what cannot be served is refused by the port's name") {
     std::vector<QueueCount> limits(5, {1, 1});
     CHECK(plan_queues(two_wires(2), limits).error().find("\"delivery\"") != std::string::npos);

@@ -55,6 +55,12 @@ bool bad_shim(const lib::TapDestination& destination) {
             return destination.shim_bytes != std::array<std::uint8_t, 8>{};
         case 1:
             return destination.shim_bytes[0] > 0x3f;
+        case 2:
+        case 4:
+            return !std::ranges::all_of(std::span(destination.shim_bytes).last(4),
+                                        [](std::uint8_t byte) { return byte == 0; });
+        case 3:
+            return destination.shim_bytes[0] < 0x40 || destination.shim_bytes[0] > 0x5f;
         default:
             return true;
     }
@@ -66,7 +72,8 @@ std::string judge_destination(const lib::TapDestination& destination) {
     if ((family != 4 && family != 6) || bad_shim(destination) || destination.ttl == 0 ||
         destination.dscp > 63 || destination.dest_port == 0 || destination.dest_address == none ||
         destination.source_address == none || bad_address(destination.family, destination.dest_address) ||
-        bad_address(destination.family, destination.source_address)) {
+        bad_address(destination.family, destination.source_address) ||
+        destination.reserved != std::array<std::uint8_t, 6>{}) {
         return "a destination";
     }
     return {};
@@ -134,11 +141,15 @@ bool bad_lease(const lib::Lease& lease) {
 constexpr std::array<unsigned, 12> key_sizes{36, 20, 36, 36, 52, 48, 64, 64, 80, 80, 96, 44};
 
 std::string judge(const lib::SaInstall& install, const lib::ReaderLimits& limits) {
-    const bool good =
-        install.header.slot < 64 && install.header.id != 0 && install.tunnel < limits.tunnel_count &&
-        install.spi > 255 && static_cast<unsigned>(install.suite) < key_sizes.size() &&
-        install.key_size == key_sizes[static_cast<unsigned>(install.suite)] &&
-        install.extended_sequence < 2 && install.udp_encapsulation < 2 && !bad_lease(install.lease);
+    const bool good = install.header.slot < 64 && install.header.id != 0 &&
+                      install.tunnel < limits.tunnel_count && install.spi > 255 &&
+                      static_cast<unsigned>(install.suite) < key_sizes.size() &&
+                      install.key_size == key_sizes[static_cast<unsigned>(install.suite)] &&
+                      install.extended_sequence < 2 && install.udp_encapsulation < 2 &&
+                      (install.direction == lib::SaDirection::seals
+                           ? !bad_lease(install.lease)
+                           : static_cast<unsigned>(install.direction) == 1 && install.lease.first == 0 &&
+                                 install.lease.count == 0);
     return good ? "" : "an SA";
 }
 
@@ -207,6 +218,9 @@ std::vector<lib::CommandRecord> MutationRun::make_valid() {
     install.key_size = 36;
     install.key[35] = 1;
     batch.install_sa(lib::SaSlot{1}, 7, install);
+    install.direction = lib::SaDirection::opens;
+    install.lease = {};
+    batch.install_sa(lib::SaSlot{1}, 9, install);
     batch.extend_lease(lib::SaSlot{1}, 7, {.first = 1ULL << 32, .count = 1ULL << 32});
     batch.remove_sa(lib::SaSlot{2}, 8);
     batch.commit(lib::Token{random_()});

@@ -132,7 +132,24 @@ TEST_CASE("command: a bad record refuses its batch, by its cause and slot", "[co
         {"protocol above 255", malformed_record, 9, numbers([](auto& n) { n.terms[0].last = 256; })},
         {"numbers reversed", malformed_record, 9, numbers([](auto& n) { n.terms[0] = {18, 17}; })},
         {"destination family", malformed_record, 9, destination([](auto& d) { d.family = Family{0}; })},
-        {"shim", malformed_record, 9, destination([](auto& d) { d.shim = Shim{2}; })},
+        {"shim", malformed_record, 9, destination([](auto& d) { d.shim = Shim{5}; })},
+        {"too many bytes of Cisco's shim", malformed_record, 9, destination([](auto& d) {
+             d.shim = Shim::cisco;
+             d.shim_bytes[7] = 1;
+         })},
+        {"too many bytes of our shim", malformed_record, 9, destination([](auto& d) {
+             d.shim = Shim::flowtap;
+             d.shim_bytes[4] = 1;
+         })},
+        {"form of Nokia's shim", malformed_record, 9, destination([](auto& d) {
+             d.shim = Shim::nokia_l3;
+             d.shim_bytes = {};
+         })},
+        {"direction in Nokia's shim", malformed_record, 9, destination([](auto& d) {
+             d.shim = Shim::nokia_l3;
+             d.shim_bytes = {0x60};
+         })},
+        {"destination reserved", malformed_record, 9, destination([](auto& d) { d.reserved[5] = 1; })},
         {"bytes of no shim", malformed_record, 9, destination([](auto& d) {
              d.shim = Shim::raw;
              d.shim_bytes[7] = 1;
@@ -175,7 +192,10 @@ TEST_CASE("command: a bad record refuses its batch, by its cause and slot", "[co
         {"suite of another key", bad_key, 4, install([](auto& i) { i.suite = Suite{1}; })},
         {"extended flag", malformed_record, 4, install([](auto& i) { i.extended_sequence = 2; })},
         {"UDP flag", malformed_record, 4, install([](auto& i) { i.udp_encapsulation = 2; })},
-        {"reserved of an SA", malformed_record, 4, install([](auto& i) { i.reserved[3] = 1; })},
+        {"reserved of an SA", malformed_record, 4, install([](auto& i) { i.reserved[2] = 1; })},
+        {"SA direction", malformed_record, 4, install([](auto& i) { i.direction = SaDirection{2}; })},
+        {"lease of an SA that opens", bad_lease, 4,
+         install([](auto& i) { i.direction = SaDirection::opens; })},
         {"key too short", bad_key, 4, install([](auto& i) { i.key_size = 35; })},
         {"key too long", bad_key, 4, install([](auto& i) { i.key_size = 200; })},
         {"bytes after the key", bad_key, 4, install([](auto& i) { i.key[36] = 1; })},

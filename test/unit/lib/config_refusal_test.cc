@@ -59,6 +59,23 @@ TEST_CASE_METHOD(ConfigFolder, "config: notification peers, limits and UDP addre
     CHECK_THAT(error("[ssh]", "[udp]\nlisten = []\n[ssh]"), Contains("a list of 1 to 64 items"));
 }
 
+TEST_CASE_METHOD(ConfigFolder, "config: how copies leave is one thing for an address and port", "[config]") {
+    const auto second = [](std::string_view port, std::string_view more) {
+        return fmt::format(
+            "source-port = 5001\n[[destination]]\nname = \"other\"\naddress = \"2001:db8:1::5\"\nport = {}\n"
+            "source-address = \"2001:db8::1\"\nsource-port = 1\n{}\n",
+            port, more);
+    };
+    CHECK_THAT(error("source-port = 5001\n", second("5000", "dscp = 1")),
+               Contains("not those of line 39, which has the same address and port"));
+    CHECK_THAT(error("source-port = 5001\n", second("5000", "shim = \"cisco\"")), Contains("must be"));
+    CHECK(with("source-port = 5001\n", second("5000", "ttl = 3")));
+    CHECK(with("source-port = 5001\n", second("5001", "shim = \"flowtap\"\ndscp = 1")));
+    CHECK_THAT(error("source-port = 5001\n", "source-port = 5001\nshim = \"jmirror\"\n"),
+               Contains("\"raw\" or \"cisco\" or \"nokia-l3\" or \"flowtap\""));
+    CHECK_THAT(error("source-port = 5001\n", "source-port = 5001\ndscp = 64\n"), Contains("0 to 63"));
+}
+
 TEST_CASE_METHOD(ConfigFolder, "config: a wrong value is shown with what would be right", "[config]") {
     struct Case {
         std::string_view part;

@@ -42,7 +42,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: a good file means what it says", "[confi
     CHECK_FALSE(config.wires[0].mirror_link_loss);
     CHECK(config.delivery.port == 2);
     CHECK(config.delivery.addresses ==
-          std::vector{parse_prefix("100.100.100.100/32").value(), parse_prefix("2001:db8::1/128").value()});
+          std::vector{parse_interface_address("100.100.100.100/32").value(),
+                      parse_interface_address("2001:db8::1/128").value()});
     CHECK(config.delivery.next_hop == MacAddress{2, 0, 0x5e, 0, 0, 1});
     REQUIRE(config.tunnels.size() == 1);
     CHECK(config.tunnels[0].local == parse_address("100.100.100.100").value());
@@ -104,7 +105,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read",
         "manager = 1\nmemory-mib = 64\nhuge-pages = false\nmtu = 9216\nbuffers = 512\ncopy-buffers = 513\n"
         "queue-size = 64\nwait-for-control = 3\ninner-match = [\"vxlan\", \"gre\", \"gtp-u\"]\n");
     insert_after("next-hop-mac = \"02:00:5e:00:00:01\"\n", "mtu = 9198\n");
-    insert_after("source-port = 5001\n", "ttl = 1\nsoft-limit = 1\nhard-limit = 40_000_000_000\n");
+    insert_after("source-port = 5001\n",
+                 "ttl = 1\nsoft-limit = 1\nhard-limit = 40_000_000_000\nshim = \"nokia-l3\"\ndscp = 63\n");
     insert_after("max-criteria = 10\n",
                  "users = [\"alice\", \"bob\"]\nudp = true\n"
                  "notify = [\"192.0.2.9:1814\", \"[2001:db8::9]:99\"]\nnotify-sessions = true\n"
@@ -139,6 +141,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read",
     CHECK(config->control.user == "me");
     CHECK(config->destinations[0].soft_limit == 1U);
     CHECK(config->destinations[0].hard_limit == 40'000'000'000U);
+    CHECK(config->destinations[0].shim == Shim::nokia_l3);
+    CHECK(config->destinations[0].dscp == 63);
     CHECK(config->sources[0].udp);
     REQUIRE(config->sources[0].notify.size() == 2);
     CHECK(to_string(config->sources[0].notify[0]) == "192.0.2.9:1814");

@@ -80,6 +80,8 @@ void add_records(std::string& text) {
     FIELD(TapDestination, dest_address);
     FIELD(TapDestination, source_address);
     FIELD(TapDestination, shim_bytes);
+    FIELD(TapDestination, limiter);
+    FIELD(TapDestination, reserved);
     TYPE(Lease);
     FIELD(Lease, first);
     FIELD(Lease, count);
@@ -93,6 +95,7 @@ void add_records(std::string& text) {
     FIELD(SaInstall, extended_sequence);
     FIELD(SaInstall, udp_encapsulation);
     FIELD(SaInstall, padded_length);
+    FIELD(SaInstall, direction);
     FIELD(SaInstall, reserved);
     FIELD(SaInstall, key);
     TYPE(SaLease);
@@ -134,6 +137,9 @@ void add_enums(std::string& text) {
     VALUE(TapAction::block);
     VALUE(Shim::raw);
     VALUE(Shim::jmirror);
+    VALUE(Shim::cisco);
+    VALUE(Shim::nokia_l3);
+    VALUE(Shim::flowtap);
     VALUE(Suite::aes_256_gcm_16);
     VALUE(Suite::aes_128_gcm_16);
     VALUE(Suite::chacha20_poly1305);
@@ -146,6 +152,8 @@ void add_enums(std::string& text) {
     VALUE(Suite::aes_128_cbc_hmac_sha_512_256);
     VALUE(Suite::aes_256_cbc_hmac_sha_512_256);
     VALUE(Suite::triple_des_cbc_hmac_sha1_96);
+    VALUE(SaDirection::seals);
+    VALUE(SaDirection::opens);
     VALUE(CompletionKind::committed);
     VALUE(CompletionKind::refused);
     VALUE(CompletionKind::port_lost);
@@ -201,6 +209,7 @@ void add_status(std::string& text) {
     TYPE(Status);
     FIELD(Status, manager);
     FIELD(Status, workers);
+    FIELD(Status, slow_path);
     TYPE(ManagerStatus);
     FIELD(ManagerStatus, state);
     FIELD(ManagerStatus, heartbeat);
@@ -225,6 +234,12 @@ void add_status(std::string& text) {
     FIELD(WorkerStatus, sampled_frames);
     FIELD(WorkerStatus, sampled_cycles);
     TYPE(TapCounters);
+    TYPE(SlowPathStatus);
+    FIELD(SlowPathStatus, counters);
+    FIELD(SlowPathStatus, port);
+    FIELD(SlowPathStatus, sas);
+    FIELD(SlowPathStatus, next_hops);
+    FIELD(SlowPathStatus, heartbeat);
 }
 
 /// A counter's place is its index in shared memory: so the names, in order, are layout.
@@ -274,6 +289,7 @@ std::string layout_text() {
     lib::add_counters(text, lib::worker_counters);
     lib::add_counters(text, lib::tap_counters);
     lib::add_counters(text, lib::sa_counters);
+    lib::add_counters(text, lib::slow_path_counters);
     lib::add_link(text);
     return text;
 }
