@@ -145,7 +145,11 @@ void TapIndex::free_words(Words* block) {
 }
 
 // Untouched, the rest of a large chunk costs no memory: its buckets are built when the index grows into it.
+// One that the index has just shrunk out of may still be there.
 bool TapIndex::add_chunk(std::size_t chunk) {
+    if (chunks_[chunk].load(std::memory_order_relaxed) != nullptr) {
+        return true;
+    }
     const std::uint32_t buckets = std::max(first_of_chunk(chunk), smallest_size);
     void* const memory = memory_.take(buckets * sizeof(Bucket), alignof(Bucket));
     chunks_[chunk].store(static_cast<Bucket*>(memory), std::memory_order_release);

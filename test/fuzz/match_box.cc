@@ -40,9 +40,15 @@ MatchBox::MatchBox() {
     for (const Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
         if (supported(simd)) {
             tables_.push_back(std::make_unique<TapTable>(
-                quiescence_, TapTable::Options{.max_taps = most_taps, .simd = simd, .seed = table_seed}));
+                quiescence_, TapTable::Options{
+                                 .max_taps = most_taps, .simd = simd, .memory = &memory_, .seed = table_seed}));
         }
     }
+}
+
+MatchBox::~MatchBox() {
+    tables_.clear();
+    require(memory_.taken() == 0, "a table has lost memory");
 }
 
 MatchBox::Scratch& MatchBox::scratch_of(std::size_t variant) {

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <memory_resource>
 #include <optional>
 #include <span>
 #include <string>
@@ -28,6 +29,9 @@ class MatchBox {
     static constexpr std::size_t most_frames = 32;
 
     MatchBox();
+    MatchBox(const MatchBox&) = delete;
+    MatchBox& operator=(const MatchBox&) = delete;
+    ~MatchBox();
 
     /// The slot may be in use: then the tables have to refuse.
     void add(std::size_t slot, const lib::Criterion& criterion);
@@ -73,6 +77,26 @@ class MatchBox {
         std::array<std::uint32_t, 2> matching{};
     };
     using Taps = std::array<std::shared_ptr<Tap>, most_taps>;  // by slot
+    /// Of all tables: what they have taken and not given back.
+    class CountedMemory : public std::pmr::memory_resource {
+      public:
+        std::size_t taken() const { return taken_; }
+
+      private:
+        void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+            taken_ += bytes;
+            return std::pmr::new_delete_resource()->allocate(bytes, alignment);
+        }
+        void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
+            taken_ -= bytes;
+            std::pmr::new_delete_resource()->deallocate(block, bytes, alignment);
+        }
+        bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+            return this == &other;
+        }
+
+        std::size_t taken_ = 0;
+    };
     /// Too large to be made for each input.
     struct Scratch {
         dataplane::match::HeaderBurst burst;
@@ -91,6 +115,7 @@ class MatchBox {
                            const std::vector<Payload>& found, std::size_t overflow) const;
     static Scratch& scratch_of(std::size_t variant);
 
+    CountedMemory memory_;
     dataplane::match::Quiescence quiescence_{1};
     std::vector<std::unique_ptr<dataplane::match::TapTable>> tables_;  // by variant
     std::uint64_t last_id_ = 0;
