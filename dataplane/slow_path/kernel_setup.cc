@@ -36,9 +36,12 @@ struct Parameter {
 constexpr std::array of_ipv4{Parameter{"conf", "arp_ignore", 1},       Parameter{"conf", "arp_announce", 2},
                              Parameter{"conf", "accept_redirects", 0}, Parameter{"conf", "send_redirects", 0},
                              Parameter{"conf", "forwarding", 0},       Parameter{"conf", "rp_filter", 1}};
-constexpr std::array of_ipv6{Parameter{"conf", "disable_ipv6", 0}, Parameter{"conf", "accept_ra", 0},
-                             Parameter{"conf", "autoconf", 0}, Parameter{"conf", "accept_redirects", 0},
-                             Parameter{"conf", "forwarding", 0}};
+/// The link-local address serves at once, as the others do: without it the kernel solicits nobody (RFC 4861
+/// section 4.3), and a driver that shares its interface with the kernel echoes that kernel's probe for the
+/// same address, which would fail for good.
+constexpr std::array of_ipv6{Parameter{"conf", "disable_ipv6", 0},     Parameter{"conf", "accept_dad", 0},
+                             Parameter{"conf", "accept_ra", 0},        Parameter{"conf", "autoconf", 0},
+                             Parameter{"conf", "accept_redirects", 0}, Parameter{"conf", "forwarding", 0}};
 /// How soon a neighbour that went away is noticed (RFC 4861 section 10 has 30 s, 5 s and 1 s): used at most
 /// so long without having answered, then asked every half second, three times, and three times more by
 /// broadcast.

@@ -116,10 +116,14 @@ class DeliveryLab:
         self.ip("address", "replace", f"{ROUTER6}/64", "dev", "eth0", "nodad")
         self.ip("route", "add", LOCAL, "via", BOX4, "src", BEHIND)
 
-    def box_mac(self):
-        shown = subprocess.run(["ip", "-n", self.wires.name, "-j", "link", "show", "delivery0"], check=True,
+    def box_link(self, what="link"):
+        """What iproute2 says of the kernel's interface; `what`: link or address."""
+        shown = subprocess.run(["ip", "-n", self.wires.name, "-j", what, "show", "delivery0"], check=True,
                                capture_output=True, text=True).stdout
-        return json.loads(shown)[0]["address"]
+        return json.loads(shown)[0]
+
+    def box_mac(self):
+        return self.box_link()["address"]
 
     def received(self):
         """All frames so far, those before included."""
