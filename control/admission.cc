@@ -57,16 +57,6 @@ bool may(const lib::SourceConfig& source, lib::TapAction action) {
     return std::ranges::find(source.actions, privilege) != source.actions.end();
 }
 
-/// What the configuration says of copies to the address and port, under whatever name.
-const lib::DestinationConfig* settings_of(const lib::Config& config, const lib::IpAddress& address,
-                                          std::uint16_t port) {
-    const auto found =
-        std::ranges::find_if(config.destinations, [&](const lib::DestinationConfig& destination) {
-            return destination.address == address && destination.port == port;
-        });
-    return found != config.destinations.end() ? &*found : nullptr;
-}
-
 std::expected<lib::TapDestination, Failure> place(const Request& request, const Cdest& cdest,
                                                   const lib::Config& config,
                                                   const lib::SourceConfig& source) {
@@ -109,11 +99,21 @@ std::expected<lib::TapDestination, Failure> place(const Request& request, const 
     if (const auto* const settings = settings_of(config, to, destination.dest_port)) {
         destination.shim = settings->shim;
         destination.dscp = settings->dscp;
+        destination.account = static_cast<std::uint16_t>(settings - config.destinations.data());
     }
     return destination;
 }
 
 }  // namespace
+
+const lib::DestinationConfig* settings_of(const lib::Config& config, const lib::IpAddress& address,
+                                          std::uint16_t port) {
+    const auto found =
+        std::ranges::find_if(config.destinations, [&](const lib::DestinationConfig& destination) {
+            return destination.address == address && destination.port == port;
+        });
+    return found != config.destinations.end() ? &*found : nullptr;
+}
 
 std::expected<TapPlan, Failure> admit(const Request& request, AddRequest add, const lib::Config& config,
                                       const lib::SourceConfig& source) {

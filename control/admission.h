@@ -37,6 +37,11 @@ struct TapPlan {
     lib::TapAction action = lib::TapAction::copy;
 };
 
+/// What the configuration says of copies to the address and port, under whatever name: of several entries the
+/// first. Null: nothing.
+const lib::DestinationConfig* settings_of(const lib::Config& config, const lib::IpAddress& address,
+                                          std::uint16_t port);
+
 /// 400, 430, 432, 501 or 901 with the offending line. 501: an action that the source may not use, or that is
 /// not enforced for such a tap (whole frames are only copied); never silently accepted.
 std::expected<TapPlan, lib::dtcp::Failure> admit(const lib::dtcp::Request& request, lib::dtcp::AddRequest add,

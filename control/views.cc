@@ -1,5 +1,6 @@
 #include "control/views.h"
 
+#include "control/admission.h"
 #include "lib/next_hops.h"
 
 #include <fmt/format.h>
@@ -193,7 +194,8 @@ json ports_view(const ViewSources& sources) {
                 return sum + (i == config.delivery.port ? load(shown.slow_path.port.values[counter]) : 0);
             });
             port["driver"] = {{"missed", load(shown.manager.driver_missed[i])},
-                              {"no-mbuf", load(shown.manager.driver_no_mbuf[i])}};
+                              {"no-mbuf", load(shown.manager.driver_no_mbuf[i])},
+                              {"tx-failed", load(shown.manager.driver_failed[i])}};
         }
         list.push_back(std::move(port));
     }
@@ -214,6 +216,48 @@ json workers_view(const ViewSources& sources) {
         }
     }
     return {{"workers", std::move(list)}};
+}
+
+json destination_account(const ViewSources& sources, std::size_t account) {
+    std::uint64_t owed = 0;
+    std::uint64_t sent = 0;
+    auto lost = json::object();
+    if (const auto* const status = sources.link.status()) {
+        for (std::size_t worker = 0; worker < status->shape().worker_count; ++worker) {
+            const auto& shown = status->status().workers[worker].destinations[account];
+            // In this order, so that no copy is sent that was not owed.
+            sent += load(shown.counters[lib::DestinationCounter::copies_sent]);
+            for (const auto cause : lib::loss_causes) {
+                if (const auto count = load(shown.losses[cause]); count != 0) {
+                    const std::string name{lib::worker_counters[static_cast<std::size_t>(cause)].name};
+                    lost[name] = lost.value(name, std::uint64_t{0}) + count;
+                }
+            }
+            owed += load(shown.counters[lib::DestinationCounter::copies_owed]);
+        }
+    }
+    return {{"owed", owed}, {"sent", sent}, {"lost", std::move(lost)}};
+}
+
+/// Of several names of one address and port the first; last, all that the configuration does not name.
+json destinations(const ViewSources& sources) {
+    auto list = json::array();
+    const auto& configured = sources.config.destinations;
+    for (std::size_t i = 0; i < configured.size(); ++i) {
+        const auto& destination = configured[i];
+        if (settings_of(sources.config, destination.address, destination.port) != &destination) {
+            continue;
+        }
+        json entry{{"name", destination.name},
+                   {"address", lib::to_string(destination.address)},
+                   {"port", destination.port}};
+        entry.update(destination_account(sources, i));
+        list.push_back(std::move(entry));
+    }
+    json others{{"name", "others"}};
+    others.update(destination_account(sources, lib::other_account));
+    list.push_back(std::move(others));
+    return list;
 }
 
 json delivery_view(const ViewSources& sources) {
@@ -269,6 +313,7 @@ json delivery_view(const ViewSources& sources) {
     return {{"tunnels", std::move(list)},
             {"next-hops", next_hops(sources)},
             {"slow-path", std::move(slow_path)},
+            {"destinations", destinations(sources)},
             {"copies",
              {{"owed", copies(sources, static_cast<std::size_t>(lib::WorkerCounter::matches))},
               {"sent", copies(sources, static_cast<std::size_t>(lib::WorkerCounter::copies_sent))},

@@ -35,7 +35,8 @@ Delivery::Delivery(const Parts& parts, crypto::Sealer sealer)
                .queue = parts.queue,
                .next_hops = parts.next_hops,
                .status = parts.status,
-               .taps = parts.taps},
+               .taps = parts.taps,
+               .losses = parts.losses},
               std::move(sealer)),
       view_(&parts.sas.view()),
       identification_(parts.worker) {
@@ -61,9 +62,11 @@ bool Delivery::copy(const HeldFrame& frame, const match::Headers& headers,
             shim_flags_ = shim_flags(copies, headers);
         }
         for (const CopyTarget& target : copies.targets) {
+            lib::add(
+                parts_.status.destinations[target.account].counters[lib::DestinationCounter::copies_owed], 1);
             const Outcome outcome = owe(original, target, match.slot);
             if (outcome != Outcome::copies_sent) [[unlikely]] {
-                outbox_.lose(match.slot, original.length, outcome);
+                outbox_.lose(match.slot, target.account, original.length, outcome);
                 if (target.numbers != nullptr) {
                     outbox_.lose_number(*target.numbers);
                 }
@@ -248,7 +251,7 @@ std::uint8_t Delivery::shim_flags(const TapCopies& copies, const match::Headers&
     if (buffer == nullptr) [[unlikely]] {
         return Outcome::copy_no_buffer;
     }
-    outbox_.open(slot, original.length);
+    outbox_.open(slot, target.account, original.length);
     write_whole(encapsulation, datagram, packet_start(*buffer));
     if (target.variable_shim) [[unlikely]] {
         complete_shim(target, packet_start(*buffer) + encapsulation.ip_size());
@@ -275,7 +278,7 @@ std::uint8_t Delivery::shim_flags(const TapCopies& copies, const match::Headers&
     if (!buffers_.take(std::span(buffers).first(count))) {
         return Outcome::copy_no_buffer;
     }
-    outbox_.open(slot, original.length);
+    outbox_.open(slot, target.account, original.length);
     std::uint32_t offset = 0;
     for (rte_mbuf* const buffer : std::span(buffers).first(count)) {
         const Piece piece = next_piece(encapsulation, datagram, offset, largest);

@@ -49,12 +49,13 @@ class Delivery {
         const NextHops& next_hops;
         std::uint32_t mtu = 0;  ///< largest IP packet on the delivery port
         lib::WorkerStatus& status;
-        std::span<lib::TapCounters> taps;
+        std::span<lib::TapCounters> taps;   ///< by TapSlot
+        std::span<lib::CopyLosses> losses;  ///< likewise
         const DropPolicies& policies;
         OverBoard& over;
         const WallClock& clock;
         std::uint32_t far_ports = 0;  ///< bit: a port that is side b of its wire
-        std::uint16_t worker = 0;  ///< index, and of how many: IPv4 IDs of two workers never meet
+        std::uint16_t worker = 0;     ///< index, and of how many: IPv4 IDs of two workers never meet
         std::uint16_t workers = 1;
     };
 
@@ -120,8 +121,8 @@ class Delivery {
     std::uint16_t port_ = 0;
     bool port_lost_ = false;
     const Backlog* backlog_ = nullptr;
-    bool overloaded_ = false;     ///< copies are given up
-    std::uint32_t unlooked_ = 0;  ///< copies since the last look at the backlog
+    bool overloaded_ = false;      ///< copies are given up
+    std::uint32_t unlooked_ = 0;   ///< copies since the last look at the backlog
     std::uint8_t shim_flags_ = 0;  ///< of the tap and frame that are being copied, if its shims have any
     std::uint64_t arrival_ = 0;
     std::uint32_t identification_;

@@ -158,6 +158,7 @@ void Manager::watch_ports(Clock::time_point now) {
         const DriverStatistics statistics = port->statistics();
         manager.driver_missed[i].store(statistics.missed, std::memory_order_relaxed);
         manager.driver_no_mbuf[i].store(statistics.no_buffer, std::memory_order_relaxed);
+        manager.driver_failed[i].store(statistics.tx_errors, std::memory_order_relaxed);
         if (statistics.tx_errors > tx_errors_[i] && now >= next_complaint_[i]) {
             next_complaint_[i] = now + complaint_interval;
             spdlog::warn("port \"{}\": its driver took {} frames and could not send them", port->name(),

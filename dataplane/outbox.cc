@@ -146,13 +146,15 @@ void Outbox::send() {
     lib::add(counters[lib::PortCounter::tx_dropped], count - sent);
 }
 
-/// Copies of one tap often follow one another: they are added up first.
+/// Copies of one tap to one destination often follow one another: they are added up first.
 void Outbox::settle() {
     std::uint64_t sent = 0;
     std::uint64_t run = 0;
     lib::TapSlot slot = copies_[0].slot;
+    std::uint16_t account = copies_[0].account;
     const auto add_run = [&] {
         lib::add(parts_.taps[static_cast<std::size_t>(slot)][lib::TapCounter::copies_sent], run);
+        lib::add(parts_.status.destinations[account].counters[lib::DestinationCounter::copies_sent], run);
         sent += run;
         run = 0;
     };
@@ -162,9 +164,10 @@ void Outbox::settle() {
             numbering_.lose_numbered(static_cast<std::size_t>(&copy - copies_.data()));
             continue;
         }
-        if (copy.slot != slot) {
+        if (copy.slot != slot || copy.account != account) {
             add_run();
             slot = copy.slot;
+            account = copy.account;
         }
         ++run;
     }
@@ -177,6 +180,8 @@ void Outbox::settle_loss(const Copy& copy) {
     lib::add(parts_.status.counters[copy.outcome], 1);
     lib::add(tap[lib::TapCounter::copies_dropped], 1);
     lib::add(tap[lib::TapCounter::dropped_bytes], copy.bytes);
+    lib::add(parts_.losses[static_cast<std::size_t>(copy.slot)][copy.outcome], 1);
+    lib::add(parts_.status.destinations[copy.account].losses[copy.outcome], 1);
 }
 
 }  // namespace flowtap::dataplane

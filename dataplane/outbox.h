@@ -9,8 +9,8 @@
 
 #include "crypto/sealer.h"
 #include "dataplane/copy_buffers.h"
-#include "dataplane/next_hops.h"
 #include "dataplane/copy_numbers.h"
+#include "dataplane/next_hops.h"
 #include "dataplane/port.h"
 #include "dataplane/sa_table.h"
 #include "lib/address.h"
@@ -37,7 +37,8 @@ class Outbox {
         std::uint16_t queue = 0;
         const NextHops& next_hops;
         lib::WorkerStatus& status;
-        std::span<lib::TapCounters> taps;
+        std::span<lib::TapCounters> taps;   ///< by TapSlot
+        std::span<lib::CopyLosses> losses;  ///< likewise
     };
 
     Outbox(const Parts& parts, crypto::Sealer sealer);
@@ -48,9 +49,10 @@ class Outbox {
             flush();
         }
     }
-    /// A copy whose packets are added next. After make_room.
-    void open(lib::TapSlot slot, std::uint32_t bytes) {
-        copies_[copy_count_++] = {.slot = slot, .bytes = bytes, .outcome = Outcome::copies_sent};
+    /// A copy whose packets are added next. After make_room. `account`: lib::TapDestination's.
+    void open(lib::TapSlot slot, std::uint16_t account, std::uint32_t bytes) {
+        copies_[copy_count_++] = {
+            .slot = slot, .bytes = bytes, .account = account, .outcome = Outcome::copies_sent};
     }
     /// Of the copy that was opened last: the IP packet of `length` bytes at `start` in the buffer.
     void add_clear(rte_mbuf& buffer, std::uint8_t* start, std::uint32_t length, lib::Family family) {
@@ -77,8 +79,8 @@ class Outbox {
     /// A copy that has a number and no packet: besides lose().
     void lose_number(CopyNumbers& numbers) { numbering_.lose(numbers); }
     /// A copy that has no packet.
-    void lose(lib::TapSlot slot, std::uint32_t bytes, Outcome cause) {
-        settle_loss({.slot = slot, .bytes = bytes, .outcome = cause});
+    void lose(lib::TapSlot slot, std::uint16_t account, std::uint32_t bytes, Outcome cause) {
+        settle_loss({.slot = slot, .bytes = bytes, .account = account, .outcome = cause});
     }
     /// Seals and sends what is in it, and settles it in the counters.
     void flush();
@@ -87,6 +89,7 @@ class Outbox {
     struct Copy {
         lib::TapSlot slot{};
         std::uint32_t bytes = 0;  ///< of the original
+        std::uint16_t account = lib::other_account;
         Outcome outcome = Outcome::copies_sent;
     };
     /// An Ethernet header, with what makes it a register wide in front.

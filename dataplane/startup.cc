@@ -334,6 +334,7 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                            .mtu = config.delivery.mtu,
                            .status = status,
                            .taps = region.taps(i),
+                           .losses = region.losses(i),
                            .policies = tables.policies,
                            .over = tables.over,
                            .clock = tables.clock,

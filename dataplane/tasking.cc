@@ -160,6 +160,12 @@ lib::Refusal Tasking::stage_tap(const lib::TapAdd& tap) {
     if ((tap.service.suppressed & ~parts_.policies.known()) != 0) {
         return lib::Refusal::malformed_record;
     }
+    if (!std::ranges::all_of(tap.destinations, [this](const lib::TapDestination& destination) {
+            return destination.account == lib::other_account ||
+                   destination.account < parts_.config.destinations.size();
+        })) {
+        return lib::Refusal::malformed_record;
+    }
     Place& place = places_[slot];
     if (resync_) {
         if (named_[slot]) {
@@ -437,6 +443,9 @@ void Tasking::remove_flows(const TapCopies& copies) {
 void Tasking::clear_counters(std::size_t slot) {
     for (std::size_t worker = 0; worker < parts_.status.shape().worker_count; ++worker) {
         for (lib::Counter& counter : parts_.status.taps(worker)[slot].values) {
+            counter.store(0, std::memory_order_relaxed);
+        }
+        for (lib::Counter& counter : parts_.status.losses(worker)[slot].values) {
             counter.store(0, std::memory_order_relaxed);
         }
     }

@@ -185,8 +185,9 @@ ConfigSection destination_section() {
     using S = DestinationConfig;
     constexpr std::uint16_t last_port = std::numeric_limits<std::uint16_t>::max();
     return list_section<S>(
-        "destination", false, many, &Config::destinations,
-        "A content destination that an ADD may name (Cdest-ID) without giving its addresses; and how copies to "
+        "destination", false, max_accounts - 1, &Config::destinations,
+        "A content destination that an ADD may name (Cdest-ID) without giving its addresses; and how copies "
+        "to "
         "its address and port leave, whatever an ADD calls them.",
         {required_key("name", &S::name, name_text(), "the Cdest-ID"),
          required_key("address", &S::address, ip_address(), "where copies go; a route must cover it"),

@@ -152,7 +152,25 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(WorkerCounter:
     {"copy-rate-limited", Severity::error, "copies lost: beyond the content destination's rate-limit"},
 }};
 
-/// Per tap and worker: matched = copied + dropped (the causes are the worker's).
+/// Why a copy is lost: what the worker counts for all its copies, and CopyLosses for some.
+inline constexpr std::array loss_causes{
+    WorkerCounter::copy_no_buffer,   WorkerCounter::copy_too_big,      WorkerCounter::copy_no_route,
+    WorkerCounter::copy_no_sa,       WorkerCounter::copy_no_lease,     WorkerCounter::copy_sequence_end,
+    WorkerCounter::copy_seal_failed, WorkerCounter::copy_tx_full,      WorkerCounter::copy_port_lost,
+    WorkerCounter::copy_overload,    WorkerCounter::copy_rate_limited, WorkerCounter::copy_no_next_hop};
+
+/// The place of each cause in loss_causes, by its WorkerCounter; of any other counter, the size of the list.
+inline constexpr auto loss_places = [] {
+    std::array<std::uint8_t, static_cast<std::size_t>(WorkerCounter::count_)> places{};
+    places.fill(static_cast<std::uint8_t>(loss_causes.size()));
+    for (std::size_t i = 0; i < loss_causes.size(); ++i) {
+        places[static_cast<std::size_t>(loss_causes[i])] = static_cast<std::uint8_t>(i);
+    }
+    return places;
+}();
+
+/// Per tap and worker: copies owed = copies-sent + copies-dropped, and copies-dropped = the sum of
+/// CopyLosses.
 enum class TapCounter : std::uint8_t {
     matched_packets,
     matched_bytes,
@@ -161,7 +179,6 @@ enum class TapCounter : std::uint8_t {
     dropped_bytes,
     suppressed,
     stopped_packets,
-    copies_rate_limited,
     count_,
 };
 
@@ -174,9 +191,21 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(TapCounter::co
     {"suppressed", Severity::info, "matches that a drop policy leaves out; counted nowhere else"},
     {"stopped-packets", Severity::info,
      "matched frames that its action (Redirect, Block) kept from being sent on"},
-    {"copies-rate-limited", Severity::error,
-     "of the copies lost, those beyond a content destination's rate-limit"},
 }};
+
+/// Per content destination and worker: copies owed = copies-sent + the sum of CopyLosses, once none is under
+/// way.
+enum class DestinationCounter : std::uint8_t {
+    copies_owed,
+    copies_sent,
+    count_,
+};
+
+inline constexpr std::array<CounterInfo, static_cast<std::size_t>(DestinationCounter::count_)>
+    destination_counters{{
+        {"copies-owed", Severity::info, "frames that matched taps, one for each tap"},
+        {"copies-sent", Severity::info, "copies handed to the delivery port"},
+    }};
 
 /// Per security association and worker.
 enum class SaCounter : std::uint8_t {

@@ -160,8 +160,10 @@ enum class Shim : std::uint8_t {
     flowtap,   ///< sequence number, arrival time, losses
 };
 
-/// TapDestination::limiter of a destination whose rate nothing limits.
-inline constexpr std::uint16_t no_limiter = 0xffff;
+/// Content destinations of the configuration, each of which has an account of its copies; one more is for all
+/// that the configuration does not name.
+inline constexpr std::size_t max_accounts = 256;
+inline constexpr std::uint16_t other_account = max_accounts - 1;
 
 struct TapDestination {
     CommandHeader header;
@@ -176,7 +178,7 @@ struct TapDestination {
     /// What of the shim is the same in every copy, as it leaves; what is not used is zero. Of nokia_l3 with
     /// the direction 0; of flowtap the criteria id.
     std::array<std::uint8_t, 8> shim_bytes{};
-    std::uint16_t limiter = no_limiter;  ///< index in the configuration's [[destination]] list: its rate-limit
+    std::uint16_t account = other_account;  ///< else the index in the configuration's [[destination]] list
     std::array<std::uint8_t, 6> reserved{};
 };
 

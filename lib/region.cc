@@ -194,6 +194,9 @@ StatusRegion::StatusRegion(Mapping mapping, const RegionShape& shape)
     const std::size_t count = std::size_t{shape.max_taps} * shape.worker_count;
     std::uninitialized_value_construct_n(counters, count);
     taps_ = {std::launder(counters), count};
+    auto* losses = reinterpret_cast<CopyLosses*>(mapping_.data() + tap_losses_offset(shape));
+    std::uninitialized_value_construct_n(losses, count);
+    losses_ = {std::launder(losses), count};
 }
 
 std::expected<StatusRegion, std::string> StatusRegion::create(const RegionShape& shape, Epoch epoch) {
@@ -222,6 +225,7 @@ StatusView::StatusView(Mapping mapping, const RegionShape& shape, Epoch epoch)
       shape_(shape),
       taps_(view_of<TapCounters>(std::as_const(mapping_).data() + tap_counters_offset),
             std::size_t{shape.max_taps} * shape.worker_count),
+      losses_(view_of<CopyLosses>(std::as_const(mapping_).data() + tap_losses_offset(shape)), taps_.size()),
       epoch_(epoch) {}
 
 std::expected<StatusView, std::string> StatusView::receive(FileDescriptor descriptor,

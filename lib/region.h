@@ -72,8 +72,9 @@ struct CommandBlock {
     CommandRing commands;
 };
 
-/// The fixed part of the status region; TapCounters[worker_count][max_taps] follow at tap_counters_offset.
-/// The dataplane's manager writes, except where lib/status.h names a worker; control reads.
+/// The fixed part of the status region; TapCounters[worker_count][max_taps] follow at tap_counters_offset,
+/// and after them CopyLosses[worker_count][max_taps]. The dataplane's manager writes, except where
+/// lib/status.h names a worker; control reads.
 struct StatusBlock {
     RegionHeader header;
     RingIndex commands_consumed;  ///< of CommandBlock::commands
@@ -90,9 +91,14 @@ constexpr std::size_t round_up(std::size_t bytes, std::size_t alignment) {
 inline constexpr std::size_t tap_counters_offset = round_up(sizeof(StatusBlock), 64);
 inline constexpr std::size_t command_region_size = round_up(sizeof(CommandBlock), region_alignment);
 
+constexpr std::size_t tap_losses_offset(const RegionShape& shape) {
+    return tap_counters_offset + std::size_t{shape.max_taps} * shape.worker_count * sizeof(TapCounters);
+}
+
 constexpr std::size_t status_region_size(const RegionShape& shape) {
-    const std::size_t counters = std::size_t{shape.max_taps} * shape.worker_count * sizeof(TapCounters);
-    return round_up(tap_counters_offset + counters, region_alignment);
+    return round_up(
+        tap_losses_offset(shape) + std::size_t{shape.max_taps} * shape.worker_count * sizeof(CopyLosses),
+        region_alignment);
 }
 
 /// A shared mapping and its descriptor; both are released together. Left out of core dumps. Move-only.
@@ -172,9 +178,12 @@ class StatusRegion {
     StatusBlock& block() { return *block_; }
     const StatusBlock& block() const { return *block_; }
     Status& status() { return block_->status; }
-    /// One worker's counters, by TapSlot; worker < worker_count.
+    /// One worker's, by TapSlot; worker < worker_count.
     std::span<TapCounters> taps(std::size_t worker) {
         return taps_.subspan(worker * shape_.max_taps, shape_.max_taps);
+    }
+    std::span<CopyLosses> losses(std::size_t worker) {
+        return losses_.subspan(worker * shape_.max_taps, shape_.max_taps);
     }
     const RegionShape& shape() const { return shape_; }
     Epoch epoch() const { return block_->header.epoch; }
@@ -189,6 +198,7 @@ class StatusRegion {
     StatusBlock* block_;
     RegionShape shape_;
     std::span<TapCounters> taps_;
+    std::span<CopyLosses> losses_;
 };
 
 /// The status region as control has it: read-only.
@@ -199,9 +209,12 @@ class StatusView {
 
     const StatusBlock& block() const { return *block_; }
     const Status& status() const { return block_->status; }
-    /// One worker's counters, by TapSlot; worker < worker_count.
+    /// One worker's, by TapSlot; worker < worker_count.
     std::span<const TapCounters> taps(std::size_t worker) const {
         return taps_.subspan(worker * shape_.max_taps, shape_.max_taps);
+    }
+    std::span<const CopyLosses> losses(std::size_t worker) const {
+        return losses_.subspan(worker * shape_.max_taps, shape_.max_taps);
     }
     const RegionShape& shape() const { return shape_; }
     Epoch epoch() const { return epoch_; }
@@ -212,6 +225,7 @@ class StatusView {
     const StatusBlock* block_;
     RegionShape shape_;
     std::span<const TapCounters> taps_;
+    std::span<const CopyLosses> losses_;
     Epoch epoch_;
 };
 

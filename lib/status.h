@@ -44,11 +44,29 @@ struct alignas(64) TapCounters {
     const Counter& operator[](TapCounter index) const { return values[static_cast<std::size_t>(index)]; }
 };
 
+/// Copies lost on a worker, by cause. A tap's are in a table of their own, since a loss is rare, and zeroed
+/// with its other counters.
+struct CopyLosses {
+    std::array<Counter, loss_causes.size()> values;
+
+    /// `cause`: one of loss_causes.
+    Counter& operator[](WorkerCounter cause) { return values[loss_places[static_cast<std::size_t>(cause)]]; }
+    const Counter& operator[](WorkerCounter cause) const {
+        return values[loss_places[static_cast<std::size_t>(cause)]];
+    }
+};
+
+struct DestinationStatus {
+    CounterSet<DestinationCounter> counters;
+    CopyLosses losses;
+};
+
 /// What one worker writes; no other thread does.
 struct WorkerStatus {
     WorkerCounters counters;
     std::array<PortCounters, max_ports> ports;
     std::array<SaCounters, max_sas> sas;
+    std::array<DestinationStatus, max_accounts> destinations;  ///< by TapDestination::account
     alignas(64) Counter busy_cycles;  ///< TSC cycles of polls that had something to do
     Counter idle_cycles;              ///< TSC cycles of the others
     Counter heartbeat;                ///< grows while the worker polls
@@ -74,6 +92,7 @@ struct ManagerStatus {
     std::array<Counter, max_ports> link_mbps;
     std::array<Counter, max_ports> driver_missed;   ///< frames lost in the device before a worker saw them
     std::array<Counter, max_ports> driver_no_mbuf;  ///< frames lost because the receive pool was empty
+    std::array<Counter, max_ports> driver_failed;   ///< frames that the device took and could not send
     std::array<Counter, max_sas> sa_next;           ///< the SA's next counter value
     std::array<Counter, max_sas> sa_lease_end;
 };
@@ -89,7 +108,8 @@ struct SlowPathStatus {
     Counter heartbeat;                                     ///< grows with every turn
 };
 
-/// The status block at the head of the status region's counters. TapCounters[worker][slot] follow it; where,
+/// The status block at the head of the status region's counters. TapCounters[worker][slot] and
+/// CopyLosses[worker][slot] follow it; where,
 /// the reader computes from its own configuration, and never from what the region says.
 struct Status {
     ManagerStatus manager;

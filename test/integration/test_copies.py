@@ -1,5 +1,6 @@
 """What is tapped is copied, sealed and accounted for; nothing else is. scapy opens the ESP: it shares no code with us."""
 
+import collections
 import ipaddress
 import random
 
@@ -114,6 +115,25 @@ def check_ledger(counters):
     assert total.get("matches", 0) == total.get("copies-sent", 0) + lost, total
     assert sum(tap.get("copies-sent", 0) for tap in counters["tap"].values()) == total.get("copies-sent", 0)
     assert sum(tap.get("copies-dropped", 0) for tap in counters["tap"].values()) == lost
+    check_causes(counters)
+
+
+def causes_of(counters):
+    return {name: count for name, count in counters.items() if name.startswith("copy-")}
+
+
+def check_causes(counters):
+    """Each tap's losses have causes; the box's are the sum of the taps', and of the destinations', whose accounts close."""
+    of_taps, of_destinations = collections.Counter(), collections.Counter()
+    for tap in counters["tap"].values():
+        assert sum(causes_of(tap).values()) == tap.get("copies-dropped", 0), tap
+        of_taps.update(causes_of(tap))
+    for account in counters["destinations"].values():
+        assert account["copies-owed"] == account.get("copies-sent", 0) + sum(causes_of(account).values()), account
+        of_destinations.update(causes_of(account))
+    assert of_taps == of_destinations == causes_of(counters["total"])
+    sent = sum(account.get("copies-sent", 0) for account in counters["destinations"].values())
+    assert sent == counters["total"].get("copies-sent", 0)
 
 
 @pytest.mark.parametrize("huge", [False, True], ids=["ordinary-pages", "huge-pages"])

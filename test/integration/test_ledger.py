@@ -7,7 +7,7 @@ import pytest
 from daemons import until
 from dataplane import TAPS_FIRST, Box, Driver, destination, read_frames
 from scapy.all import IP, UDP, Raw
-from test_copies import PLAIN, SEALED, check_ledger, ether, open_copies
+from test_copies import PLAIN, SEALED, causes_of, check_ledger, ether, open_copies
 
 NO_ROUTE = "9.9.9.9"
 NO_SA = "4.4.4.4"
@@ -20,6 +20,14 @@ sa = "{folder}/sa.toml"
 [[route]]
 prefix = "4.4.4.0/24"
 tunnel = "unarmed"
+"""
+DESTINATION = """
+[[destination]]
+name = "{port}"
+address = "{address}"
+port = {port}
+source-address = "1.1.1.1"
+source-port = 6000
 """
 BEYOND = 6  # more taps match a frame of host 7 than are told: 64 and these
 
@@ -65,10 +73,13 @@ def check_tap(tap, matched, destinations):
 def test_every_cause_at_once_is_counted_by_tap_and_by_destination(tmp_path):
     sent = frames(300)
     each = len(sent) // 3
-    taps = {0: ("10.0.0.7", [destination(SEALED, 5000)]),
-            1: ("10.0.0.8", [destination(PLAIN, 5001), destination(NO_ROUTE, 5002)]),
-            2: ("10.0.0.8", [destination(NO_SA, 5003)]),
-            3: ("10.0.0.9", [destination(SEALED, 5004), destination(PLAIN, 5005), destination(NO_SA, 5006)])}
+    # Places in the configuration; what has no route and the last one it does not name.
+    named = [(SEALED, 5000), (PLAIN, 5001), (NO_SA, 5003), (SEALED, 5004), (PLAIN, 5005)]
+    to = {port: destination(address, port, account=account) for account, (address, port) in enumerate(named)}
+    taps = {0: ("10.0.0.7", [to[5000]]),
+            1: ("10.0.0.8", [to[5001], destination(NO_ROUTE, 5002)]),
+            2: ("10.0.0.8", [to[5003]]),
+            3: ("10.0.0.9", [to[5004], to[5005], destination(NO_SA, 5006)])}
     lease = 150  # of the 200 copies that want it
 
     def task(driver):
@@ -76,7 +87,8 @@ def test_every_cause_at_once_is_counted_by_tap_and_by_destination(tmp_path):
         for slot, (source, destinations) in taps.items():
             driver.tap(slot, slot + 1, destinations, source=[source])
 
-    counters, box = run(tmp_path, sent, task, tail=SECOND_TUNNEL.format(folder=tmp_path))
+    tail = "".join(DESTINATION.format(address=address, port=port) for address, port in named)
+    counters, box = run(tmp_path, sent, task, tail=SECOND_TUNNEL.format(folder=tmp_path) + tail)
     total = counters["total"]
     assert {name: count for name, count in total.items() if name.startswith("copy-")} == \
         {"copy-no-route": each, "copy-no-sa": 2 * each, "copy-no-lease": 2 * each - lease}
@@ -88,6 +100,15 @@ def test_every_cause_at_once_is_counted_by_tap_and_by_destination(tmp_path):
         tap = counters["tap"][str(slot)]
         check_tap(tap, each, len(destinations))
         assert tap.get("copies-sent", 0) == sum(delivered[each_of["dest_port"]] for each_of in destinations)
+    assert causes_of(counters["tap"]["1"]) == {"copy-no-route": each}
+    assert causes_of(counters["tap"]["2"]) == {"copy-no-sa": each}
+    assert counters["tap"]["3"]["copy-no-sa"] == each
+    accounts = counters["destinations"]
+    for account, (_, port) in enumerate(named):
+        assert accounts[str(account)]["copies-owed"] == each
+        assert accounts[str(account)].get("copies-sent", 0) == delivered[port]
+    assert causes_of(accounts["2"]) == {"copy-no-sa": each}
+    assert accounts["other"] == {"copies-owed": 2 * each, "copy-no-route": each, "copy-no-sa": each}
 
 
 def test_an_association_without_a_lease_seals_nothing(tmp_path):

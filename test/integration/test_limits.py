@@ -238,6 +238,9 @@ def test_lost_copies_are_told_to_their_source_while_they_are_lost_and_all_of_the
             assert told_of == lost == int(listed(one)[criterion]["MATCHING-PACKETS"])
             assert all(int(notice["DROPPED-PACKETS"]) > 0 for notice in told)
             assert lab.other_peer.read(0.1) is None, "nobody else is told"
+            account = lab.show("delivery")["destinations"][0]
+            assert (account["name"], account["owed"], account["sent"]) == ("limited", lost, 0)
+            assert account["lost"] == {"copy-no-sa": lost}
         lab.daemons["flowtap-control"].stop()
         lab.new_keys()
         lab.start("flowtap-control")

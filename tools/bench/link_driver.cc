@@ -98,6 +98,7 @@ lib::TapDestination destination(const json& item) {
     result.source_port = item.at("source_port");
     result.ttl = item.value("ttl", std::uint8_t{255});
     result.dscp = item.value("dscp", std::uint8_t{0});
+    result.account = item.value("account", lib::other_account);
     if (const auto mirror = item.value("mirror", std::string{}); !mirror.empty()) {
         const std::uint64_t header = std::stoull(mirror, nullptr, 16);
         result.shim = lib::Shim::jmirror;
@@ -218,6 +219,16 @@ void report(json& object, const Set& set, const std::array<lib::CounterInfo, Cou
     }
 }
 
+/// Adds those that are not zero, by cause.
+void report(json& object, const lib::CopyLosses& losses) {
+    for (const lib::WorkerCounter cause : lib::loss_causes) {
+        if (const std::uint64_t value = load(losses[cause]); value != 0) {
+            const std::string name{lib::worker_counters[static_cast<std::size_t>(cause)].name};
+            object[name] = object.value(name, std::uint64_t{0}) + value;
+        }
+    }
+}
+
 /// Until every worker has ended the poll that it is in: what has left the box before is then counted, however
 /// long a worker was off its core between sending and counting.
 void settle(LinkSession& session) {
@@ -253,7 +264,8 @@ json counters(LinkSession& session, const json& command) {
     for (std::size_t i = 0; i < command.value("ports", std::size_t{3}); ++i) {
         json port{{"link_up", load(manager.link_up[i])},
                   {"missed", load(manager.driver_missed[i])},
-                  {"no_mbuf", load(manager.driver_no_mbuf[i])}};
+                  {"no_mbuf", load(manager.driver_no_mbuf[i])},
+                  {"tx_failed", load(manager.driver_failed[i])}};
         for (std::size_t worker = 0; worker < view.shape().worker_count; ++worker) {
             report(port, view.status().workers[worker].ports[i], lib::port_counters);
         }
@@ -262,6 +274,7 @@ json counters(LinkSession& session, const json& command) {
     json total = json::object();
     json workers = json::array();
     json sas = json::object();
+    json destinations = json::object();
     for (std::size_t worker = 0; worker < view.shape().worker_count; ++worker) {
         const lib::WorkerStatus& status = view.status().workers[worker];
         report(total, status.counters, lib::worker_counters);
@@ -271,6 +284,16 @@ json counters(LinkSession& session, const json& command) {
                            {"heartbeat", load(status.heartbeat)},
                            {"sampled_frames", load(status.sampled_frames)},
                            {"sampled_cycles", load(status.sampled_cycles)}});
+        for (std::size_t account = 0; account < lib::max_accounts; ++account) {
+            const lib::DestinationStatus& shown = status.destinations[account];
+            if (load(shown.counters[lib::DestinationCounter::copies_owed]) != 0) {
+                json& destination =
+                    destinations[account == lib::other_account ? "other" : std::to_string(account)];
+                destination = destination.is_null() ? json::object() : destination;
+                report(destination, shown.counters, lib::destination_counters);
+                report(destination, shown.losses);
+            }
+        }
         for (std::size_t slot = 0; slot < lib::max_sas; ++slot) {
             json& sa = sas[std::to_string(slot)];
             sa = sa.is_null() ? json::object() : sa;
@@ -304,9 +327,15 @@ json counters(LinkSession& session, const json& command) {
         json& tap = taps[std::to_string(slot)] = json::object();
         for (std::size_t worker = 0; worker < view.shape().worker_count; ++worker) {
             report(tap, view.taps(worker)[slot], lib::tap_counters);
+            report(tap, view.losses(worker)[slot]);
         }
     }
-    result.update({{"ports", ports}, {"total", total}, {"workers", workers}, {"sa", sas}, {"tap", taps}});
+    result.update({{"ports", ports},
+                   {"total", total},
+                   {"workers", workers},
+                   {"sa", sas},
+                   {"destinations", destinations},
+                   {"tap", taps}});
     return result;
 }
 

@@ -109,7 +109,7 @@ std::string health(const json& view) {
 
 std::string ports(const json& view) {
     Table table{{"port", "use", "link", "Mbit/s", "rx frames", "rx bytes", "tx frames", "tx bytes",
-                 "tx dropped", "redirected", "blocked", "rx missed", "rx no buffer"}};
+                 "tx dropped", "redirected", "blocked", "rx missed", "rx no buffer", "tx failed"}};
     for (const auto& port : member(view, "ports")) {
         const auto counters = member(port, "counters");
         const auto driver = member(port, "driver");
@@ -117,7 +117,7 @@ std::string ports(const json& view) {
                    named(counters, "rx-packets"), named(counters, "rx-bytes"), named(counters, "tx-packets"),
                    named(counters, "tx-bytes"), named(counters, "tx-dropped"),
                    named(counters, "redirected-frames"), named(counters, "blocked-frames"),
-                   named(driver, "missed"), named(driver, "no-mbuf")});
+                   named(driver, "missed"), named(driver, "no-mbuf"), named(driver, "tx-failed")});
     }
     return table.text();
 }
@@ -173,11 +173,26 @@ std::string delivery(const json& view) {
         members(kernel, member(view, "slow-path"), "");
         slow_path = fmt::format("\n{}\nkernel traffic\n{}", hops.text(), kernel.text());
     }
+    Table destinations{{"destination", "address", "port", "owed", "sent", "lost", "causes"}};
+    for (const auto& destination : member(view, "destinations")) {
+        std::uint64_t sum = 0;
+        std::string causes;
+        const auto lost = member(destination, "lost");
+        for (const auto& [cause, count] : lost.items()) {
+            sum += count.get<std::uint64_t>();
+            causes += fmt::format("{}{} {}", causes.empty() ? "" : ", ", cause, cell(count));
+        }
+        const auto port = member(destination, "port");
+        destinations.row({named(destination, "name"), named(destination, "address"),
+                          port.is_null() ? "-" : port.dump(), named(destination, "owed"),
+                          named(destination, "sent"), thousands(sum), causes});
+    }
     const auto copies = member(view, "copies");
     Table lost;
     members(lost, copies, "");
     members(lost, member(copies, "lost"), "  lost: ");
-    return fmt::format("{}{}{}\ncopies\n{}", tunnels.text(), troubles, slow_path, lost.text());
+    return fmt::format("{}{}{}\n{}\ncopies\n{}", tunnels.text(), troubles, slow_path, destinations.text(),
+                       lost.text());
 }
 
 }  // namespace

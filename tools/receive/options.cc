@@ -63,8 +63,9 @@ std::expected<Options, Leave> parse_options(int argc, char* argv[]) {
                for (const std::string& text : all) {
                    if (!options.shims.add(text)) {
                        throw CLI::ValidationError(
-                           "--shim", text + " is neither SHIM nor PORT=SHIM; a SHIM is raw, jmirror, cisco, "
-                                            "nokia-l3 or flowtap");
+                           "--shim", text +
+                                         " is neither SHIM nor PORT=SHIM; a SHIM is raw, jmirror, cisco, "
+                                         "nokia-l3 or flowtap");
                    }
                }
            },

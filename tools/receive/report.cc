@@ -83,8 +83,8 @@ std::string text_of(const TapKey& key, const TapTally& tap) {
                                    text_of(key.destination), tap.copies.packets, tap.copies.bytes);
     if (key.shim == lib::Shim::flowtap) {
         const auto totals = tap.ledger.totals();
-        text += fmt::format("  expected {} = received {} + lost by the sender {} + missing {}", totals.expected,
-                            totals.received, totals.reported, totals.missing);
+        text += fmt::format("  expected {} = received {} + lost by the sender {} + missing {}",
+                            totals.expected, totals.received, totals.reported, totals.missing);
         text += totals.duplicates != 0 ? fmt::format("; {} seen twice\n", totals.duplicates) : "\n";
     }
     return text;

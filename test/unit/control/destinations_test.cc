@@ -75,6 +75,24 @@ TEST_CASE("the TTL is 255 if neither the ADD nor the configuration says another"
     CHECK(only(box, add(box, {"X-JTap-Cdest-TTL: 1"})).ttl == 1);
 }
 
+TEST_CASE("copies to a configured address and port are in its account, whatever name they have") {
+    auto config = box_config();
+    config.destinations.push_back(config.destinations[0]);
+    config.destinations.back().name = "second name of it";
+    config.destinations.push_back(config.destinations[0]);
+    config.destinations.back().name = "other port";
+    config.destinations.back().port = 7009;
+    Box box{config};
+    const auto account = [&](std::initializer_list<std::string_view> lines) {
+        return only(box, add(box, lines)).account;
+    };
+    CHECK(account({"X-JTap-Cdest-Dest-Address: 192.0.2.7", "X-JTap-Cdest-Dest-Port: 7007"}) == 0);
+    CHECK(account({"X-JTap-Cdest-Dest-Address: 192.0.2.7", "X-JTap-Cdest-Dest-Port: 7009"}) ==
+          config.destinations.size() - 1);
+    CHECK(account({"X-JTap-Cdest-Dest-Address: 192.0.2.7", "X-JTap-Cdest-Dest-Port: 7008"}) ==
+          lib::other_account);
+}
+
 TEST_CASE("sixteen destinations are one tap to all of them", "[dtcp:7.cdest-16]") {
     auto config = box_config();
     config.sources[0].max_destinations = 16;

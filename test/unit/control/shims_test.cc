@@ -45,11 +45,15 @@ lib::TapDestination installed(Box& box, std::uint64_t id) {
     return after[0];
 }
 
-lib::TapDestination added(const lib::Config& config, std::initializer_list<std::string_view> more,
-                          std::uint64_t& id) {
+struct Added {
+    std::uint64_t id = 0;
+    lib::TapDestination destination;
+};
+
+Added added(const lib::Config& config, std::initializer_list<std::string_view> more) {
     Box box{config};
-    id = id_of(one(box.ask(by_address(more))));
-    return installed(box, id);
+    const auto id = id_of(one(box.ask(by_address(more))));
+    return {id, installed(box, id)};
 }
 
 Bytes words(std::uint64_t first, std::uint64_t second) {
@@ -85,20 +89,22 @@ TEST_CASE("shim and DSCP go by address and port, whatever the ADD calls the dest
 }
 
 TEST_CASE("the ids are those of X-MD-Intercept-Id; without it, the Criteria-ID") {
-    std::uint64_t id = 0;
     const std::string_view given = "X-MD-Intercept-Id: 0x1234567890abcdef";
     const auto cisco = config_with(lib::Shim::cisco);
-    CHECK(added(cisco, {given}, id).shim_bytes == words(0x1234'5678, 0));
-    CHECK(added(cisco, {}, id).shim_bytes == words(id, 0));
-    CHECK(added(cisco, {"X-MD-Intercept-Id: 0"}, id).shim_bytes == words(0, 0));
+    CHECK(added(cisco, {given}).destination.shim_bytes == words(0x1234'5678, 0));
+    CHECK(added(cisco, {"X-MD-Intercept-Id: 0"}).destination.shim_bytes == words(0, 0));
+    const auto numbered = added(cisco, {});
+    CHECK(numbered.destination.shim_bytes == words(numbered.id, 0));
     const auto nokia = config_with(lib::Shim::nokia_l3);
-    CHECK(added(nokia, {given}, id).shim_bytes == words(0x5234'5678, 0x90ab'cdef));
-    CHECK(added(nokia, {}, id).shim_bytes == words(0x4000'0000 | (id & 0x1fff'ffff), id));
+    CHECK(added(nokia, {given}).destination.shim_bytes == words(0x5234'5678, 0x90ab'cdef));
+    const auto session = added(nokia, {});
+    CHECK(session.destination.shim_bytes == words(0x4000'0000 | (session.id & 0x1fff'ffff), session.id));
     // Several taps may have one intercept id, and each counts its own copies.
     const auto ours = config_with(lib::Shim::flowtap);
-    CHECK(added(ours, {given}, id).shim_bytes == words(id, 0));
-    CHECK(added(ours, {}, id).shim_bytes == words(id, 0));
-    CHECK(added(config_with(lib::Shim::raw), {given}, id).shim == lib::Shim::jmirror);
+    for (const auto& each : {added(ours, {given}), added(ours, {})}) {
+        CHECK(each.destination.shim_bytes == words(each.id, 0));
+    }
+    CHECK(added(config_with(lib::Shim::raw), {given}).destination.shim == lib::Shim::jmirror);
 }
 
 TEST_CASE("an intercept id of 30 bits is refused where the shim has 29: 400 with its line") {

@@ -99,10 +99,23 @@ TEST_CASE_METHOD(Fixture, "a resync that names a slot twice is refused") {
 TEST_CASE_METHOD(Fixture, "the counters of a slot start from zero with its next tap") {
     REQUIRE(refusal({add(0, 1)}) == Refusal::none);
     lib::add(status.taps(0)[0][lib::TapCounter::copies_sent], 5);
+    lib::add(status.losses(0)[0][lib::WorkerCounter::copy_no_next_hop], 6);
     REQUIRE(refusal({remove(0, 1)}) == Refusal::none);
     CHECK(status.taps(0)[0][lib::TapCounter::copies_sent] == 5);  // control may still read them
     REQUIRE(refusal({add(0, 2)}) == Refusal::none);
     CHECK(status.taps(0)[0][lib::TapCounter::copies_sent] == 0);
+    CHECK(status.losses(0)[0][lib::WorkerCounter::copy_no_next_hop] == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "a tap whose copies would be in an account that there is not is refused") {
+    auto tap = std::get<lib::TapAdd>(add(0, 1));
+    for (const std::size_t account :
+         {configuration.destinations.size(), lib::other_account + std::size_t{1}}) {
+        tap.destinations[0].account = static_cast<std::uint16_t>(account);
+        CHECK(refusal({tap}) == Refusal::malformed_record);
+    }
+    tap.destinations[0].account = lib::other_account;
+    CHECK(refusal({tap}) == Refusal::none);
 }
 
 TEST_CASE_METHOD(Fixture, "no step of a large resync is long") {

@@ -41,9 +41,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: a good file means what it says", "[confi
     CHECK(config.wires[0].b == 0);
     CHECK_FALSE(config.wires[0].mirror_link_loss);
     CHECK(config.delivery.port == 2);
-    CHECK(config.delivery.addresses ==
-          std::vector{parse_interface_address("100.100.100.100/32").value(),
-                      parse_interface_address("2001:db8::1/128").value()});
+    CHECK(config.delivery.addresses == std::vector{parse_interface_address("100.100.100.100/32").value(),
+                                                   parse_interface_address("2001:db8::1/128").value()});
     CHECK(config.delivery.next_hop == MacAddress{2, 0, 0x5e, 0, 0, 1});
     REQUIRE(config.tunnels.size() == 1);
     CHECK(config.tunnels[0].local == parse_address("100.100.100.100").value());

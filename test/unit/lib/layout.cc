@@ -80,7 +80,7 @@ void add_records(std::string& text) {
     FIELD(TapDestination, dest_address);
     FIELD(TapDestination, source_address);
     FIELD(TapDestination, shim_bytes);
-    FIELD(TapDestination, limiter);
+    FIELD(TapDestination, account);
     FIELD(TapDestination, reserved);
     TYPE(Lease);
     FIELD(Lease, first);
@@ -221,12 +221,14 @@ void add_status(std::string& text) {
     FIELD(ManagerStatus, link_mbps);
     FIELD(ManagerStatus, driver_missed);
     FIELD(ManagerStatus, driver_no_mbuf);
+    FIELD(ManagerStatus, driver_failed);
     FIELD(ManagerStatus, sa_next);
     FIELD(ManagerStatus, sa_lease_end);
     TYPE(WorkerStatus);
     FIELD(WorkerStatus, counters);
     FIELD(WorkerStatus, ports);
     FIELD(WorkerStatus, sas);
+    FIELD(WorkerStatus, destinations);
     FIELD(WorkerStatus, busy_cycles);
     FIELD(WorkerStatus, idle_cycles);
     FIELD(WorkerStatus, heartbeat);
@@ -234,6 +236,10 @@ void add_status(std::string& text) {
     FIELD(WorkerStatus, sampled_frames);
     FIELD(WorkerStatus, sampled_cycles);
     TYPE(TapCounters);
+    TYPE(CopyLosses);
+    TYPE(DestinationStatus);
+    FIELD(DestinationStatus, counters);
+    FIELD(DestinationStatus, losses);
     TYPE(SlowPathStatus);
     FIELD(SlowPathStatus, counters);
     FIELD(SlowPathStatus, port);

@@ -28,6 +28,7 @@ using flowtap::lib::RegionShape;
 using flowtap::lib::StatusRegion;
 using flowtap::lib::StatusView;
 using flowtap::lib::TapCounter;
+using flowtap::lib::WorkerCounter;
 using flowtap::test::run_in_child;
 
 constexpr std::size_t page = 4096;
@@ -72,7 +73,7 @@ TEST_CASE("region: the layout is the one of its version", "[region]") {
     // here.
     INFO(flowtap::test::layout_text());
     CHECK(fmt::format("{} {}", flowtap::lib::layout_version, flowtap::test::layout_digest()) ==
-          "5 3f088211c9ab9f57");
+          "5 195c5ae30c89491d");
 }
 
 TEST_CASE("region: where things are follows from the shape alone", "[region]") {
@@ -84,8 +85,11 @@ TEST_CASE("region: where things are follows from the shape alone", "[region]") {
     const RegionShape shape{.max_taps = GENERATE(1U, 7U, 4096U), .worker_count = GENERATE(1U, 3U, 64U)};
     const std::size_t size = status_region_size(shape);
     CHECK(size % page == 0);
-    CHECK(size >= tap_counters_offset + std::size_t{shape.max_taps} * shape.worker_count * 64);
-    CHECK(size - page < tap_counters_offset + std::size_t{shape.max_taps} * shape.worker_count * 64);
+    const std::size_t slots = std::size_t{shape.max_taps} * shape.worker_count;
+    CHECK(flowtap::lib::tap_losses_offset(shape) == tap_counters_offset + slots * 64);
+    const std::size_t end = tap_counters_offset + slots * (64 + sizeof(flowtap::lib::CopyLosses));
+    CHECK(size >= end);
+    CHECK(size - page < end);
 }
 
 TEST_CASE("region: each worker's counters are its own, and all are in the region", "[region]") {
@@ -96,16 +100,18 @@ TEST_CASE("region: each worker's counters are its own, and all are in the region
         REQUIRE(region.taps(worker).size() == 5);
         for (std::uint32_t slot = 0; slot < 5; ++slot) {
             region.taps(worker)[slot][TapCounter::copies_dropped] = 10 * worker + slot;
+            region.losses(worker)[slot][WorkerCounter::copy_no_sa] = 100 + 10 * worker + slot;
         }
     }
     region.status().workers[2].heartbeat = 77;
     for (std::uint32_t worker = 0; worker < 3; ++worker) {
         for (std::uint32_t slot = 0; slot < 5; ++slot) {
             CHECK(view.taps(worker)[slot][TapCounter::copies_dropped] == 10 * worker + slot);
+            CHECK(view.losses(worker)[slot][WorkerCounter::copy_no_sa] == 100 + 10 * worker + slot);
         }
     }
     CHECK(view.status().workers[2].heartbeat == 77);
-    const auto* end = reinterpret_cast<const std::byte*>(&view.taps(2)[4] + 1);
+    const auto* end = reinterpret_cast<const std::byte*>(&view.losses(2)[4] + 1);
     CHECK(end <= reinterpret_cast<const std::byte*>(&view.block()) + status_region_size(shape));
 }
 
