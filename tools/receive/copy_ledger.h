@@ -22,7 +22,7 @@ class CopyLedger {
         std::uint64_t reported = 0;
         std::uint64_t missing = 0;
         std::uint64_t duplicates = 0;
-        std::uint64_t before_first = 0;  ///< copies that the sender had numbered before the first that came
+        std::uint64_t before_first = 0;    ///< copies that the sender had numbered before the first that came
         std::uint64_t sender_dropped = 0;  ///< of all lives, what the last copy of each said
 
         bool complete() const { return expected == received && duplicates == 0; }

@@ -37,7 +37,8 @@ inline constexpr std::array<lib::CounterInfo, static_cast<std::size_t>(Cause::co
     {"bad-inner-header", lib::Severity::error, "opened packets with an impossible IP header"},
     {"bad-udp", lib::Severity::error, "opened packets with an impossible UDP header or a wrong UDP checksum"},
     {"not-ip", lib::Severity::error, "opened packets whose UDP payload is no IP packet"},
-    {"bad-shim", lib::Severity::error, "opened packets that do not begin with the shim that they should have"},
+    {"bad-shim", lib::Severity::error,
+     "opened packets that do not begin with the shim that they should have"},
 }};
 
 /// Link-layer headers that captures come with; the values are libpcap's DLT_* numbers.

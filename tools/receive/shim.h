@@ -17,10 +17,10 @@ namespace flowtap::tools::receive {
 
 struct ShimFields {
     lib::Shim shim = lib::Shim::raw;
-    std::size_t size = 0;                ///< bytes in front of the original packet
-    std::uint32_t id = 0;                ///< intercept id, content connection id, or Criteria-ID
-    std::uint32_t session = 0;           ///< Juniper's and Nokia's
-    std::optional<bool> to_target;       ///< Nokia's and ours: whether it goes to the target
+    std::size_t size = 0;           ///< bytes in front of the original packet
+    std::uint32_t id = 0;           ///< intercept id, content connection id, or Criteria-ID
+    std::uint32_t session = 0;      ///< Juniper's and Nokia's
+    std::optional<bool> to_target;  ///< Nokia's and ours: whether it goes to the target
     // Ours alone, as in lib::FlowtapShim.
     std::uint8_t flags = 0;
     std::uint64_t sequence = 0;
