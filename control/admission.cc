@@ -109,6 +109,9 @@ std::expected<lib::TapDestination, Failure> place(const Request& request, const 
     if (const auto* const settings = settings_of(config, to, destination.dest_port)) {
         destination.shim = settings->shim;
         destination.dscp = settings->dscp;
+        if (settings->rate_limit) {
+            destination.limiter = static_cast<std::uint16_t>(settings - config.destinations.data());
+        }
     }
     return destination;
 }

@@ -63,8 +63,7 @@ void give_criteria_id(std::span<lib::TapDestination> destinations, lib::TapId id
             case Shim::nokia_l3:
                 // Two bits too long for the intercept id: the session id has all of it.
                 if (!has_intercept_id) {
-                    put(destination,
-                        NokiaShim{NokiaShim::form | (number & NokiaShim::largest_id), number});
+                    put(destination, NokiaShim{NokiaShim::form | (number & NokiaShim::largest_id), number});
                 }
                 break;
             case Shim::raw:

@@ -1,9 +1,9 @@
 // Which ids the shims of a tap's copies carry, in lib::TapDestination's form.
 //
 // X-MD-Intercept-Id is what the mediation device knows a tap by: where an ADD has one, Juniper's, Cisco's and
-// Nokia's shims carry it. Where it has none, Cisco's and Nokia's carry the Criteria-ID, which the ADD's answer
-// says. Ours carries the Criteria-ID always: its sequence numbers are those of one tap, and several taps may
-// have one intercept id.
+// Nokia's shims carry it. Where it has none, Cisco's and Nokia's carry the Criteria-ID, which the ADD's
+// answer says. Ours carries the Criteria-ID always: its sequence numbers are those of one tap, and several
+// taps may have one intercept id.
 #pragma once
 
 #include "lib/dtcp/add.h"

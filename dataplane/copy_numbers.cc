@@ -43,7 +43,7 @@ void Numbering::number() {
         std::uint64_t same = 0;
         for (std::uint64_t rest = left; rest != 0; rest &= rest - 1) {
             same |= numbers_[static_cast<std::size_t>(std::countr_zero(rest))] == &numbers ? rest & (0 - rest)
-                                                                                          : 0;
+                                                                                           : 0;
         }
         left &= ~same;
         // In this order: whoever counts a loss has taken its number before.

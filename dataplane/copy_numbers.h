@@ -8,7 +8,6 @@
 // `dropped` in a shim counts only copies with lower numbers. A tap without such a shim pays nothing.
 #pragma once
 
-
 #include <array>
 #include <atomic>
 #include <cstddef>

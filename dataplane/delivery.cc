@@ -3,6 +3,7 @@
 #include "crypto/esp.h"
 #include "dataplane/short_copy.h"
 
+#include <rte_cycles.h>
 #include <rte_ip.h>
 #include <rte_prefetch.h>
 
@@ -30,6 +31,7 @@ std::uint32_t copy_data_room(std::uint32_t mtu) {
 
 Delivery::Delivery(const Parts& parts, crypto::Sealer sealer)
     : parts_(parts),
+      allowances_(parts.rates),
       buffers_(parts.pool),
       outbox_({.port = parts.port,
                .queue = parts.queue,
@@ -64,6 +66,11 @@ bool Delivery::copy(const HeldFrame& frame, const match::Headers& headers,
             const Outcome outcome = owe(original, target, match.slot);
             if (outcome != Outcome::copies_sent) [[unlikely]] {
                 outbox_.lose(match.slot, original.length, outcome);
+                if (outcome == Outcome::copy_rate_limited) {
+                    lib::add(parts_.taps[static_cast<std::size_t>(match.slot)]
+                                        [lib::TapCounter::copies_rate_limited],
+                             1);
+                }
                 if (target.numbers != nullptr) {
                     outbox_.lose_number(*target.numbers);
                 }
@@ -162,6 +169,11 @@ std::uint8_t Delivery::shim_flags(const TapCopies& copies, const match::Headers&
     }
 }
 
+/// Whether its destination's rate, if that is limited, has room for IP packets of so many bytes.
+[[gnu::always_inline]] inline bool Delivery::may_pass(const CopyTarget& target, std::uint32_t bytes) {
+    return target.limiter == lib::no_limiter || allowances_.spend(target.limiter, bytes, rte_rdtsc);
+}
+
 /// In line: handed over in memory, its narrow fields would be read back as one word, which stalls.
 [[gnu::always_inline]] inline Datagram Delivery::next_datagram(const Original& original,
                                                                const Encapsulation& encapsulation) {
@@ -242,6 +254,9 @@ std::uint8_t Delivery::shim_flags(const TapCopies& copies, const match::Headers&
     if (original.length + header > largest) [[unlikely]] {
         return owe_pieces(original, target, sa, largest, slot);
     }
+    if (!may_pass(target, original.length + header)) [[unlikely]] {
+        return Outcome::copy_rate_limited;
+    }
     const Datagram datagram = next_datagram(original, encapsulation);
     outbox_.make_room(1);
     rte_mbuf* const buffer = buffers_.take();
@@ -269,6 +284,10 @@ std::uint8_t Delivery::shim_flags(const TapCopies& copies, const match::Headers&
     const std::uint32_t count = count_pieces(encapsulation, datagram, largest);
     if (count > Outbox::capacity) {
         return Outcome::copy_too_big;
+    }
+    if (!may_pass(target,
+                  original.length + encapsulation.front_size() + count * piece_header(encapsulation))) {
+        return Outcome::copy_rate_limited;
     }
     outbox_.make_room(count);
     std::array<rte_mbuf*, Outbox::capacity> buffers;

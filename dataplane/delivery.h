@@ -26,6 +26,7 @@
 #include "dataplane/outbox.h"
 #include "dataplane/over_board.h"
 #include "dataplane/port.h"
+#include "dataplane/rate_limits.h"
 #include "dataplane/sa_table.h"
 #include "dataplane/tap_copies.h"
 #include "dataplane/wall_clock.h"
@@ -53,8 +54,9 @@ class Delivery {
         const DropPolicies& policies;
         OverBoard& over;
         const WallClock& clock;
+        const RateLimits& rates;
         std::uint32_t far_ports = 0;  ///< bit: a port that is side b of its wire
-        std::uint16_t worker = 0;  ///< index, and of how many: IPv4 IDs of two workers never meet
+        std::uint16_t worker = 0;     ///< index, and of how many: IPv4 IDs of two workers never meet
         std::uint16_t workers = 1;
     };
 
@@ -106,6 +108,7 @@ class Delivery {
     Outcome owe_pieces(const Original& original, const CopyTarget& target, const ActiveSa* sa,
                        std::uint32_t largest, lib::TapSlot slot);
     Datagram next_datagram(const Original& original, const Encapsulation& encapsulation);
+    bool may_pass(const CopyTarget& target, std::uint32_t bytes);
     std::uint8_t shim_flags(const TapCopies& copies, const match::Headers& headers) const;
     void complete_shim(const CopyTarget& target, std::uint8_t* udp);
     void add_packet(const Original& original, std::uint32_t from, std::uint32_t length,
@@ -113,6 +116,7 @@ class Delivery {
                     rte_mbuf& buffer);
 
     Parts parts_;
+    RateAllowances allowances_;
     CopyBuffers buffers_;
     Outbox outbox_;
     const SaView* view_;
@@ -120,8 +124,8 @@ class Delivery {
     std::uint16_t port_ = 0;
     bool port_lost_ = false;
     const Backlog* backlog_ = nullptr;
-    bool overloaded_ = false;     ///< copies are given up
-    std::uint32_t unlooked_ = 0;  ///< copies since the last look at the backlog
+    bool overloaded_ = false;      ///< copies are given up
+    std::uint32_t unlooked_ = 0;   ///< copies since the last look at the backlog
     std::uint8_t shim_flags_ = 0;  ///< of the tap and frame that are being copied, if its shims have any
     std::uint64_t arrival_ = 0;
     std::uint32_t identification_;

@@ -1,6 +1,7 @@
 // What stands in front of a copy, prepared once for a content destination and completed for each copy:
-// IP | UDP | shim | original packet. The shim is constant, or there is none (lib::Shim); but for the direction
-// in Nokia's, which set_to_target() changes, and all of our own, which is written later (copy_numbers.h).
+// IP | UDP | shim | original packet. The shim is constant, or there is none (lib::Shim); but for the
+// direction in Nokia's, which set_to_target() changes, and all of our own, which is written later
+// (copy_numbers.h).
 //
 // IPv4: DF clear, the ID counts up, UDP checksum 0 (RFC 768). IPv6: UDP checksum computed (RFC 8200
 // section 8.1). What is longer than the tunnel or link can carry leaves as IP fragments (RFC 791 section 3.2,
@@ -82,6 +83,9 @@ inline void write_whole(const Encapsulation& encapsulation, const Datagram& data
 /// How many pieces that makes.
 std::uint32_t count_pieces(const Encapsulation& encapsulation, const Datagram& datagram,
                            std::uint32_t largest);
+
+/// Bytes of the IP headers of each of several pieces.
+std::uint32_t piece_header(const Encapsulation& encapsulation);
 
 /// Bytes that write_piece writes.
 std::size_t header_size(const Encapsulation& encapsulation, const Piece& piece);

@@ -22,8 +22,8 @@ CopyTarget resolve(const lib::TapDestination& destination, std::span<const lib::
 void add_target(TapCopies& copies, const lib::TapDestination& destination, const lib::Criterion& criterion,
                 std::span<const lib::RouteConfig> routes, std::uint64_t first_number) {
     CopyTarget target = resolve(destination, routes);
-    target.variable_shim =
-        destination.shim == lib::Shim::nokia_l3 || destination.shim == lib::Shim::flowtap;
+    target.limiter = destination.limiter;
+    target.variable_shim = destination.shim == lib::Shim::nokia_l3 || destination.shim == lib::Shim::flowtap;
     if (target.variable_shim && !copies.direction) {
         copies.direction = std::make_unique<const DirectionRule>(DirectionRule::of(criterion));
     }

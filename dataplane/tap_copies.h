@@ -30,9 +30,10 @@ enum class RouteKind : std::uint8_t {
 struct CopyTarget {
     Encapsulation encapsulation;
     RouteKind route = RouteKind::none;
-    bool variable_shim = false;      ///< each copy's shim says something else
-    std::uint16_t tunnel = 0;        ///< index in the configuration
-    CopyNumbers* numbers = nullptr;  ///< null: its shim has none; TapCopies' own
+    bool variable_shim = false;               ///< each copy's shim says something else
+    std::uint16_t limiter = lib::no_limiter;  ///< as of lib::TapDestination
+    std::uint16_t tunnel = 0;                 ///< index in the configuration
+    CopyNumbers* numbers = nullptr;           ///< null: its shim has none; TapCopies' own
 };
 
 /// How long a tap copies and what it leaves out, from one commit on. Constant once a worker can see it.
@@ -76,7 +77,7 @@ struct TapCopies {
     std::atomic<const TapTerms*> terms =
         nullptr;  ///< null: without limits and drop policies; the manager writes
     std::unique_ptr<const DirectionRule> direction;  ///< null: no shim says it
-    bool layer2 = false;  ///< copies are whole frames
+    bool layer2 = false;                             ///< copies are whole frames
     lib::TapAction action = lib::TapAction::copy;
     lib::TapId id{};
     std::vector<FlowKey> flows;  ///< of the encapsulations, for OwnFlows

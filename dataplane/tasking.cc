@@ -71,6 +71,11 @@ void set_terms(TapCopies& copies, const lib::TapService& service) {
     copies.terms.store(copies.owned_terms.get(), std::memory_order_relaxed);
 }
 
+bool has_limiter(const lib::Config& config, std::uint16_t limiter) {
+    return limiter == lib::no_limiter ||
+           (limiter < config.destinations.size() && config.destinations[limiter].rate_limit);
+}
+
 /// Where the numbers of copies begin in this life (lib/shims.h): a later life begins later than this one can
 /// have come, unless the clock is set back.
 std::uint64_t life_number() {
@@ -158,6 +163,11 @@ lib::Refusal Tasking::stage_tap(const lib::TapAdd& tap) {
         return lib::Refusal::unknown_slot;
     }
     if ((tap.service.suppressed & ~parts_.policies.known()) != 0) {
+        return lib::Refusal::malformed_record;
+    }
+    if (!std::ranges::all_of(tap.destinations, [this](const lib::TapDestination& destination) {
+            return has_limiter(parts_.config, destination.limiter);
+        })) {
         return lib::Refusal::malformed_record;
     }
     Place& place = places_[slot];

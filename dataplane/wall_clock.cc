@@ -15,9 +15,8 @@ void WallClock::adjust() {
         ::clock_gettime(CLOCK_REALTIME, &time);
         const std::uint64_t after = rte_rdtsc();
         if (attempt == attempts || since_zero(after - before) <= longest) {
-            set(before + (after - before) / 2,
-                static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
-                    static_cast<std::uint64_t>(time.tv_nsec));
+            set(before + (after - before) / 2, static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+                                                   static_cast<std::uint64_t>(time.tv_nsec));
             return;
         }
     }

@@ -176,7 +176,7 @@ struct TapDestination {
     /// What of the shim is the same in every copy, as it leaves; what is not used is zero. Of nokia_l3 with
     /// the direction 0; of flowtap the criteria id.
     std::array<std::uint8_t, 8> shim_bytes{};
-    std::uint16_t limiter = no_limiter;  ///< index in the configuration's [[destination]] list: its rate-limit
+    std::uint16_t limiter = no_limiter;  ///< index in the configuration's [[destination]]: its rate-limit
     std::array<std::uint8_t, 6> reserved{};
 };
 

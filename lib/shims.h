@@ -62,13 +62,13 @@ struct FlowtapShim {
 
     BigEndian<std::uint32_t> magic = magic_value;
     std::uint8_t version = version_value;
-    std::uint8_t flags = 0;              ///< of shim_flag; others are 0
-    BigEndian<std::uint16_t> reserved;   ///< 0
-    BigEndian<std::uint64_t> sequence;   ///< of this tap and destination
-    BigEndian<std::uint64_t> arrival;    ///< ns since 1970 (UTC): when the frame was received
+    std::uint8_t flags = 0;             ///< of shim_flag; others are 0
+    BigEndian<std::uint16_t> reserved;  ///< 0
+    BigEndian<std::uint64_t> sequence;  ///< of this tap and destination
+    BigEndian<std::uint64_t> arrival;   ///< ns since 1970 (UTC): when the frame was received
     BigEndian<std::uint32_t> criteria_id;
-    BigEndian<std::uint32_t> dropped;    ///< copies of this tap to this destination that were lost before
-                                         ///< this one was numbered, in this life, modulo 2^32
+    BigEndian<std::uint32_t> dropped;  ///< copies of this tap to this destination that were lost before
+                                       ///< this one was numbered, in this life, modulo 2^32
 };
 
 /// Bits of FlowtapShim::flags.

@@ -42,6 +42,7 @@ lib::TapDestination installed(Box& box, std::uint64_t id) {
     CHECK(after[0].shim == before[0].shim);
     CHECK(after[0].shim_bytes == before[0].shim_bytes);
     CHECK(after[0].dscp == before[0].dscp);
+    CHECK(after[0].limiter == before[0].limiter);
     return after[0];
 }
 
@@ -82,6 +83,26 @@ TEST_CASE("shim and DSCP go by address and port, whatever the ADD calls the dest
                                   {})))));
     CHECK(other.at(0).shim == lib::Shim::raw);
     CHECK(other.at(0).dscp == 0);
+}
+
+TEST_CASE("a rate-limit goes by address and port, too, and survives a new control process") {
+    auto config = box_config();
+    const auto limiter_of = [](const lib::Config& of, std::initializer_list<std::string_view> more) {
+        std::uint64_t id = 0;
+        return added(of, more, id).limiter;
+    };
+    CHECK(limiter_of(config, {}) == lib::no_limiter);
+    config.destinations.insert(config.destinations.begin(), config.destinations[0]);
+    config.destinations[0].name = "first";
+    config.destinations[0].port = 1;
+    config.destinations[1].rate_limit = 1'000'000;
+    CHECK(limiter_of(config, {}) == 1);
+    Box box{config};
+    const auto other = box.destinations_of(
+        id_of(one(box.ask(message("ADD DTCP/0.7\r\nCsource-ID: a\r\nSeq: 1\r\nFlags: Static\r\n"
+                                  "Cdest-ID: first",
+                                  {})))));
+    CHECK(other.at(0).limiter == lib::no_limiter);
 }
 
 TEST_CASE("the ids are those of X-MD-Intercept-Id; without it, the Criteria-ID") {

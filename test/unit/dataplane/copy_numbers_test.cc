@@ -1,5 +1,6 @@
 // The numbers of copies: every copy owed has one, whatever becomes of it. Meant for TSan, too.
 #include "dataplane/copy_numbers.h"
+
 #include "dataplane/wall_clock.h"
 #include "lib/shims.h"
 
@@ -22,8 +23,7 @@ struct Burst {
     std::size_t count = 0;
 
     void add(CopyNumbers& numbers) {
-        numbering.add(numbers,
-                      {.shim = bytes[count].data(), .copy = static_cast<std::uint8_t>(count)});
+        numbering.add(numbers, {.shim = bytes[count].data(), .copy = static_cast<std::uint8_t>(count)});
         ++count;
     }
     FlowtapShim shim(std::size_t copy) const {

@@ -1,9 +1,10 @@
 // The shims byte by byte, as their vendors and lib/shims.h define them, written out by hand here; and what
 // the variable parts say.
+#include "lib/shims.h"
+
 #include "dataplane/copy_numbers.h"
 #include "dataplane/encapsulation.h"
 #include "dataplane/tap_copies.h"
-#include "lib/shims.h"
 
 #include <catch2/catch.hpp>
 #include <rte_ip.h>

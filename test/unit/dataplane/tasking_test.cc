@@ -70,6 +70,25 @@ TEST_CASE_METHOD(Fixture, "one bad change refuses all of its batch") {
     CHECK(found(2) == 1);
 }
 
+TEST_CASE_METHOD(Fixture, "a rate-limit that the configuration does not have refuses the batch") {
+    configuration.destinations.resize(2);
+    configuration.destinations[1].rate_limit = 1000;
+    const auto limited = [](std::uint16_t limiter) {
+        auto change = std::get<lib::TapAdd>(add(0, 1));
+        change.destinations.push_back(target(2));
+        change.destinations.back().limiter = limiter;
+        return lib::Change{change};
+    };
+    for (const std::uint16_t limiter : {0, 2, 0xfffe}) {
+        CHECK(refusal({limited(limiter)}) == Refusal::malformed_record);
+        CHECK_FALSE(found(1));
+    }
+    REQUIRE(refusal({limited(1)}) == Refusal::none);
+    REQUIRE(see(1)->copies->targets.size() == 2);
+    CHECK(see(1)->copies->targets[0].limiter == lib::no_limiter);
+    CHECK(see(1)->copies->targets[1].limiter == 1);
+}
+
 TEST_CASE_METHOD(Fixture, "a resync keeps what has the same id, counters too, and takes the rest away") {
     REQUIRE(refusal({add(0, 1), add(1, 2), add(2, 3)}) == Refusal::none);
     for (const std::uint32_t slot : {0U, 1U, 2U}) {
