@@ -79,7 +79,7 @@ TEST_CASE_METHOD(Fixture, "a rate-limit that the configuration does not have ref
         change.destinations.back().limiter = limiter;
         return lib::Change{change};
     };
-    for (const std::uint16_t limiter : {0, 2, 0xfffe}) {
+    for (const std::uint16_t limiter : {std::uint16_t{0}, std::uint16_t{2}, std::uint16_t{0xfffe}}) {
         CHECK(refusal({limited(limiter)}) == Refusal::malformed_record);
         CHECK_FALSE(found(1));
     }
