@@ -3,6 +3,7 @@
 #include "crypto/esp.h"
 #include "dataplane/short_copy.h"
 
+#include <rte_cycles.h>
 #include <rte_ip.h>
 #include <rte_prefetch.h>
 
@@ -30,6 +31,7 @@ std::uint32_t copy_data_room(std::uint32_t mtu) {
 
 Delivery::Delivery(const Parts& parts, crypto::Sealer sealer)
     : parts_(parts),
+      allowances_(parts.rates),
       buffers_(parts.pool),
       outbox_({.port = parts.port,
                .queue = parts.queue,
@@ -165,6 +167,11 @@ std::uint8_t Delivery::shim_flags(const TapCopies& copies, const match::Headers&
     }
 }
 
+/// Whether its destination's rate, if that is limited, has room for IP packets of so many bytes.
+[[gnu::always_inline]] inline bool Delivery::may_pass(const CopyTarget& target, std::uint32_t bytes) {
+    return !target.limited || allowances_.spend(target.account, bytes, rte_rdtsc);
+}
+
 /// In line: handed over in memory, its narrow fields would be read back as one word, which stalls.
 [[gnu::always_inline]] inline Datagram Delivery::next_datagram(const Original& original,
                                                                const Encapsulation& encapsulation) {
@@ -245,6 +252,9 @@ std::uint8_t Delivery::shim_flags(const TapCopies& copies, const match::Headers&
     if (original.length + header > largest) [[unlikely]] {
         return owe_pieces(original, target, sa, largest, slot);
     }
+    if (!may_pass(target, original.length + header)) [[unlikely]] {
+        return Outcome::copy_rate_limited;
+    }
     const Datagram datagram = next_datagram(original, encapsulation);
     outbox_.make_room(1);
     rte_mbuf* const buffer = buffers_.take();
@@ -272,6 +282,10 @@ std::uint8_t Delivery::shim_flags(const TapCopies& copies, const match::Headers&
     const std::uint32_t count = count_pieces(encapsulation, datagram, largest);
     if (count > Outbox::capacity) {
         return Outcome::copy_too_big;
+    }
+    if (!may_pass(target,
+                  original.length + encapsulation.front_size() + count * piece_header(encapsulation))) {
+        return Outcome::copy_rate_limited;
     }
     outbox_.make_room(count);
     std::array<rte_mbuf*, Outbox::capacity> buffers;

@@ -26,6 +26,7 @@
 #include "dataplane/outbox.h"
 #include "dataplane/over_board.h"
 #include "dataplane/port.h"
+#include "dataplane/rate_limits.h"
 #include "dataplane/sa_table.h"
 #include "dataplane/tap_copies.h"
 #include "dataplane/wall_clock.h"
@@ -54,6 +55,7 @@ class Delivery {
         const DropPolicies& policies;
         OverBoard& over;
         const WallClock& clock;
+        const RateLimits& rates;
         std::uint32_t far_ports = 0;  ///< bit: a port that is side b of its wire
         std::uint16_t worker = 0;     ///< index, and of how many: IPv4 IDs of two workers never meet
         std::uint16_t workers = 1;
@@ -107,6 +109,7 @@ class Delivery {
     Outcome owe_pieces(const Original& original, const CopyTarget& target, const ActiveSa* sa,
                        std::uint32_t largest, lib::TapSlot slot);
     Datagram next_datagram(const Original& original, const Encapsulation& encapsulation);
+    bool may_pass(const CopyTarget& target, std::uint32_t bytes);
     std::uint8_t shim_flags(const TapCopies& copies, const match::Headers& headers) const;
     void complete_shim(const CopyTarget& target, std::uint8_t* udp);
     void add_packet(const Original& original, std::uint32_t from, std::uint32_t length,
@@ -114,6 +117,7 @@ class Delivery {
                     rte_mbuf& buffer);
 
     Parts parts_;
+    RateAllowances allowances_;
     CopyBuffers buffers_;
     Outbox outbox_;
     const SaView* view_;

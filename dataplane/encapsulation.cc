@@ -128,6 +128,10 @@ std::uint32_t count_pieces(const Encapsulation& encapsulation, const Datagram& d
     return count;
 }
 
+std::uint32_t piece_header(const Encapsulation& encapsulation) {
+    return static_cast<std::uint32_t>(encapsulation.ip_size() + fragment_size(encapsulation, false));
+}
+
 std::size_t header_size(const Encapsulation& encapsulation, const Piece& piece) {
     return encapsulation.ip_size() + fragment_size(encapsulation, piece.whole()) +
            (piece.offset == 0 ? encapsulation.front_size() : 0);

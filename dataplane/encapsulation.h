@@ -84,6 +84,9 @@ inline void write_whole(const Encapsulation& encapsulation, const Datagram& data
 std::uint32_t count_pieces(const Encapsulation& encapsulation, const Datagram& datagram,
                            std::uint32_t largest);
 
+/// Bytes of the IP headers of each of several pieces.
+std::uint32_t piece_header(const Encapsulation& encapsulation);
+
 /// Bytes that write_piece writes.
 std::size_t header_size(const Encapsulation& encapsulation, const Piece& piece);
 

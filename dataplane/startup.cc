@@ -248,6 +248,7 @@ struct Tables {
     NextHops next_hops;
     StopSwitch stops;
     WallClock clock{rte_get_tsc_hz()};
+    RateLimits rates;
     crypto::Implementation sealing;
     SaTable sas;
     std::optional<slow_path::InboundTable> inbound;
@@ -262,6 +263,8 @@ struct Tables {
           policies(config.drop_policies),
           over(config.dataplane.max_taps),
           next_hops(config.tunnels.size()),
+          rates(config.destinations, config.dataplane.workers.size(),
+                {.clock = rte_get_tsc_hz(), .now = rte_rdtsc()}),
           sealing(engine.implementation()),
           sas(quiescence, std::move(engine), config.tunnels, config.delivery.mtu) {
         clock.adjust();
@@ -338,6 +341,7 @@ Result<std::vector<std::unique_ptr<Worker>>> create_workers(const lib::Config& c
                            .policies = tables.policies,
                            .over = tables.over,
                            .clock = tables.clock,
+                           .rates = tables.rates,
                            .far_ports = far_ports(config),
                            .worker = static_cast<std::uint16_t>(i),
                            .workers = static_cast<std::uint16_t>(count)},

@@ -31,6 +31,7 @@ struct CopyTarget {
     Encapsulation encapsulation;
     RouteKind route = RouteKind::none;
     bool variable_shim = false;                  ///< each copy's shim says something else
+    bool limited = false;                        ///< its account has a rate-limit
     std::uint16_t account = lib::other_account;  ///< as of lib::TapDestination
     std::uint16_t tunnel = 0;                    ///< index in the configuration
     CopyNumbers* numbers = nullptr;              ///< null: its shim has none; TapCopies' own

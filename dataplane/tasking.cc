@@ -71,6 +71,10 @@ void set_terms(TapCopies& copies, const lib::TapService& service) {
     copies.terms.store(copies.owned_terms.get(), std::memory_order_relaxed);
 }
 
+bool has_account(const lib::Config& config, std::uint16_t account) {
+    return account == lib::other_account || account < config.destinations.size();
+}
+
 /// Where the numbers of copies begin in this life (lib/shims.h): a later life begins later than this one can
 /// have come, unless the clock is set back.
 std::uint64_t life_number() {
@@ -161,8 +165,7 @@ lib::Refusal Tasking::stage_tap(const lib::TapAdd& tap) {
         return lib::Refusal::malformed_record;
     }
     if (!std::ranges::all_of(tap.destinations, [this](const lib::TapDestination& destination) {
-            return destination.account == lib::other_account ||
-                   destination.account < parts_.config.destinations.size();
+            return has_account(parts_.config, destination.account);
         })) {
         return lib::Refusal::malformed_record;
     }
@@ -194,6 +197,8 @@ lib::Refusal Tasking::stage_tap(const lib::TapAdd& tap) {
                                                       ? std::span<const lib::TapDestination>{}
                                                       : std::span(tap.destinations)) {
         add_target(*copies, destination, tap.criterion, parts_.config.routes, first_number_);
+        copies->targets.back().limited = destination.account != lib::other_account &&
+                                         parts_.config.destinations[destination.account].rate_limit;
     }
     set_terms(*copies, tap.service);
     const auto staged = parts_.taps.stage_add(tap.slot, tap.id, tap.criterion, payload_of(*copies));

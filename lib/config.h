@@ -99,7 +99,7 @@ struct DestinationConfig {
     // Of every copy to this address and port, whatever name its tap gave.
     Shim shim = Shim::raw;                    ///< never jmirror: that is the tap's to ask for
     std::uint8_t dscp = 0;                    ///< 0..63
-    std::optional<std::uint64_t> rate_limit;  ///< bit/s of originals: copies beyond it are dropped
+    std::optional<std::uint64_t> rate_limit;  ///< bit/s, as dataplane/rate_limits.h counts
     std::uint32_t burst_size = 1'048'576;     ///< bytes that rate_limit lets pass at once
 };
 

@@ -207,13 +207,18 @@ void check_udp(ConfigReader& reader, const UdpConfig& udp) {
 
 /// How copies leave belongs to an address and port, not to a name.
 bool leave_alike(const DestinationConfig& left, const DestinationConfig& right) {
-    return left.shim == right.shim && left.dscp == right.dscp;
+    return left.shim == right.shim && left.dscp == right.dscp && left.rate_limit == right.rate_limit &&
+           left.burst_size == right.burst_size;
 }
 
 void check_copies(ConfigReader& reader, const Config& config) {
     std::map<std::pair<IpAddress, std::uint16_t>, std::size_t> seen;
     for (std::size_t i = 0; i < config.destinations.size(); ++i) {
         const DestinationConfig& destination = config.destinations[i];
+        const toml::node* burst = reader.good("destination", i, "burst-size");
+        if (burst != nullptr && !destination.rate_limit) {
+            reader.error(*burst, "a burst-size without a rate-limit limits nothing: add rate-limit");
+        }
         if (reader.good("destination", i, "address") == nullptr ||
             reader.good("destination", i, "port") == nullptr) {
             continue;
@@ -222,8 +227,8 @@ void check_copies(ConfigReader& reader, const Config& config) {
         if (!is_new && !leave_alike(config.destinations[first->second], destination)) {
             reader.error(
                 reader.where("destination", i, "name"),
-                fmt::format("shim and dscp are not those of {}, which has the same address and port: they "
-                            "must be",
+                fmt::format("shim, dscp, rate-limit and burst-size are not those of {}, which has the same "
+                            "address and port: they must be",
                             line_text(reader.where("destination", first->second, "name"))));
         }
     }

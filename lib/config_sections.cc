@@ -14,6 +14,9 @@ constexpr std::uint32_t most_taps = 16'777'216;
 constexpr std::size_t many = 4096;
 constexpr std::size_t most_gateways = 8;
 constexpr std::uint64_t most_bandwidth = 1'000'000'000'000'000;  // bit/s
+constexpr std::uint64_t most_rate = 1'000'000'000'000;  // bit/s: counts in 64 bits of bytes for 4 years
+constexpr std::uint32_t least_burst = 131'072;          // dataplane/rate_limits.h: two IP packets
+constexpr std::uint32_t most_burst = 1'000'000'000;
 
 /// A section that is a table of the Config, or a list of tables.
 template <typename Section>
@@ -214,7 +217,13 @@ ConfigSection destination_section() {
                       "what stands before the original in every copy to this address and port; with raw, a "
                       "tap with X-MD-Intercept-Id gets Juniper's mirror header"),
          optional_key("dscp", &S::dscp, integer<std::uint8_t>(0, 63),
-                      "DSCP of every copy to this address and port; a tunnel's outer header has it too")});
+                      "DSCP of every copy to this address and port; a tunnel's outer header has it too"),
+         optional_key("rate-limit", &S::rate_limit, integer<std::uint64_t>(1, most_rate),
+                      "bit/s of all copies to this address and port, each the IP packet that arrives there, "
+                      "before ESP: a copy beyond it is dropped, and counted",
+                      "none"),
+         optional_key("burst-size", &S::burst_size, integer<std::uint32_t>(least_burst, most_burst),
+                      "bytes that rate-limit lets pass at once")});
 }
 
 ConfigSection interface_section() {

@@ -4,7 +4,7 @@
 //   {"do":"resync"}                              what follows, up to the commit, is the whole state
 //   {"do":"tap","slot":0,"id":1,"family":4,"source":["10.0.0.0/8"],"dest":[..],"protocol":[17],"source_port":[[1,9]],
 //    "dest_port":[..],"destinations":[{"dest":"2.2.2.2","dest_port":1,"source":"1.1.1.1","source_port":2,"ttl":64,
-//    "mirror":"0000030000000090"}],"host":"10.0.0.7","interfaces":[[0,100],[1,null]],"layer2":false,"packet_limit":9,"byte_limit":900,"suppressed":3}
+//    "mirror":"0000030000000090","account":0}],"host":"10.0.0.7","interfaces":[[0,100],[1,null]],"layer2":false,"packet_limit":9,"byte_limit":900,"suppressed":3}
 //   {"do":"update","slot":0,"id":1,"packet_limit":9}    the whole service: what is not named is without limit
 //   {"do":"fill","count":1000,"slot":0}          host taps on 172.16.0.0/12 and 2001:db8::/32 by turns of ten
 //   {"do":"remove","slot":0,"id":1}

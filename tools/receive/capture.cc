@@ -5,9 +5,13 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <fcntl.h>
 #include <poll.h>
 #include <string_view>
+#include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 
 namespace flowtap::tools::receive {
@@ -126,26 +130,47 @@ std::uint64_t Source::dropped() const {
     return statistics.ps_drop;
 }
 
-std::expected<Sink, CaptureError> Sink::create(const std::filesystem::path& path) {
+std::expected<Sink, CaptureError> Sink::create(const std::filesystem::path& path, Existing existing) {
     std::unique_ptr<pcap_t, Close> handle(pcap_open_dead(DLT_RAW, snapshot));
     if (!handle) {
         return std::unexpected(CaptureError{"no memory for libpcap"});
     }
-    std::unique_ptr<pcap_dumper_t, Close> dumper(pcap_dump_open(handle.get(), path.c_str()));
+    // What is in it is somebody's traffic: no one but the owner reads a new file.
+    const int descriptor = ::open(
+        path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (existing == Existing::refuse ? O_EXCL : O_TRUNC),
+        S_IRUSR | S_IWUSR);
+    std::FILE* const file = descriptor >= 0 ? ::fdopen(descriptor, "wb") : nullptr;
+    if (file == nullptr) {
+        const int error = errno;
+        if (descriptor >= 0) {
+            ::close(descriptor);
+        }
+        return std::unexpected(CaptureError{fmt::format("{}: {}", path.string(), std::strerror(error))});
+    }
+    std::unique_ptr<pcap_dumper_t, Close> dumper(pcap_dump_fopen(handle.get(), file));  // closes the file
     if (!dumper) {
+        std::fclose(file);
         return std::unexpected(CaptureError{text_of(*handle)});
     }
-    return Sink(std::move(handle), std::move(dumper));
+    return Sink(std::move(handle), std::move(dumper), path);
 }
 
-void Sink::write(std::span<const std::uint8_t> packet, const timeval& time) {
+std::expected<void, std::string> Sink::state(bool good) const {
+    if (good && std::ferror(pcap_dump_file(dumper_.get())) == 0) {
+        return {};
+    }
+    return std::unexpected(fmt::format("cannot write to {}: {}", path_.string(), std::strerror(errno)));
+}
+
+std::expected<void, std::string> Sink::write(std::span<const std::uint8_t> packet, const timeval& time) {
     const pcap_pkthdr header{time, static_cast<bpf_u_int32>(packet.size()),
                              static_cast<bpf_u_int32>(packet.size())};
     pcap_dump(static_cast<u_char*>(static_cast<void*>(dumper_.get())), &header, packet.data());
+    return state(true);
 }
 
-bool Sink::flush() {
-    return pcap_dump_flush(dumper_.get()) == 0 && std::ferror(pcap_dump_file(dumper_.get())) == 0;
+std::expected<void, std::string> Sink::flush() {
+    return state(pcap_dump_flush(dumper_.get()) == 0);
 }
 
 }  // namespace flowtap::tools::receive

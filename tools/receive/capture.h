@@ -73,14 +73,21 @@ class Source {
         buffer_;  ///< frames are opened in place, and libpcap's memory may not be written
 };
 
-/// A pcap file of bare IP packets (LINKTYPE_RAW).
+/// A pcap file of bare IP packets (LINKTYPE_RAW). One that it makes is its owner's alone, whatever the umask
+/// is.
 class Sink {
   public:
-    static std::expected<Sink, CaptureError> create(const std::filesystem::path& path);
+    /// What becomes of a file that is there.
+    enum class Existing : std::uint8_t { overwrite, refuse };
 
-    void write(std::span<const std::uint8_t> packet, const timeval& time);
-    /// Brings everything to the file; false if some of it could not be written (disk full).
-    bool flush();
+    static std::expected<Sink, CaptureError> create(const std::filesystem::path& path,
+                                                    Existing existing = Existing::overwrite);
+
+    /// Errors, here and of flush(), name the file and the cause (disk full); once there was one, there always
+    /// is.
+    std::expected<void, std::string> write(std::span<const std::uint8_t> packet, const timeval& time);
+    /// Brings everything to the file.
+    std::expected<void, std::string> flush();
 
   private:
     struct Close {
@@ -88,11 +95,15 @@ class Sink {
         void operator()(pcap_dumper_t* dumper) const { pcap_dump_close(dumper); }
     };
 
-    Sink(std::unique_ptr<pcap_t, Close> handle, std::unique_ptr<pcap_dumper_t, Close> dumper)
-        : handle_(std::move(handle)), dumper_(std::move(dumper)) {}
+    Sink(std::unique_ptr<pcap_t, Close> handle, std::unique_ptr<pcap_dumper_t, Close> dumper,
+         std::filesystem::path path)
+        : handle_(std::move(handle)), dumper_(std::move(dumper)), path_(std::move(path)) {}
+
+    std::expected<void, std::string> state(bool good) const;
 
     std::unique_ptr<pcap_t, Close> handle_;
     std::unique_ptr<pcap_dumper_t, Close> dumper_;
+    std::filesystem::path path_;
 };
 
 }  // namespace flowtap::tools::receive

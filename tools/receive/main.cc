@@ -4,8 +4,10 @@
 #include "lib/sa_file.h"
 #include "tools/receive/capture.h"
 #include "tools/receive/options.h"
+#include "tools/receive/originals.h"
 #include "tools/receive/receiver.h"
 #include "tools/receive/report.h"
+#include "tools/receive/statistics_lines.h"
 
 #include <fmt/format.h>
 
@@ -97,10 +99,14 @@ Failure capture_failure(const CaptureError& error) {
     return {error.privilege ? ExitCode::missing_privilege : ExitCode::bad_input, error.message};
 }
 
+std::optional<Failure> failure_of(const std::expected<void, std::string>& done) {
+    return done ? std::nullopt : std::optional(Failure{ExitCode::bad_input, done.error()});
+}
+
 /// Reads until the options, the file's end or a signal say stop; what came is in the receiver's statistics,
 /// whatever is returned.
-std::optional<Failure> receive_all(const Options& options, Source& source, Sink* sink, Receiver& receiver,
-                                   const StopSignals& stop) {
+std::optional<Failure> receive_all(const Options& options, Source& source, Originals& originals,
+                                   StatisticsLines& lines, Receiver& receiver, const StopSignals& stop) {
     const Statistics& statistics = receiver.statistics();
     auto last_esp = Clock::now();
     const std::chrono::duration<double> idle(options.idle.value_or(0));
@@ -108,18 +114,24 @@ std::optional<Failure> receive_all(const Options& options, Source& source, Sink*
         // Written packets are on disk whenever the receiver waits, so that others may read along.
         Source::Next next = source.next(std::chrono::milliseconds(0), stop.descriptor());
         if (next.state == Source::State::nothing) {
-            if (sink != nullptr && !sink->flush()) {
-                return Failure{ExitCode::bad_input,
-                               fmt::format("cannot write to {}", options.write.string())};
+            if (auto failure = failure_of(originals.tend())) {
+                return failure;
             }
             next = source.next(std::chrono::milliseconds(100), stop.descriptor());
+        }
+        if (lines.due()) {
+            if (auto failure = failure_of(lines.write(statistics, source.dropped()))) {
+                return failure;
+            }
         }
         switch (next.state) {
             case Source::State::frame: {
                 const auto before = statistics.esp_packets;
                 const auto original = receiver.receive(next.frame.bytes, source.link_type());
-                if (original && sink != nullptr) {
-                    sink->write(*original, next.frame.time);
+                if (original) {
+                    if (auto failure = failure_of(originals.write(*original, next.frame.time))) {
+                        return failure;
+                    }
                 }
                 if (statistics.esp_packets != before) {
                     last_esp = Clock::now();
@@ -156,25 +168,28 @@ int run(const Options& options) {
     if (!source) {
         return fail(capture_failure(source.error()));
     }
-    std::optional<Sink> sink;
-    if (!options.write.empty()) {
-        auto created = Sink::create(options.write);
-        if (!created) {
-            return fail(capture_failure(created.error()));
-        }
-        sink.emplace(std::move(*created));
+    auto originals = Originals::create(options.write, options.rotation);
+    if (!originals) {
+        return fail(capture_failure(originals.error()));
     }
+    StatisticsLines lines(options.interval, options.statistics);
     if (!options.interface.empty()) {
         say(fmt::format("ready, capturing on {}", options.interface));
     }
 
-    auto failure = receive_all(options, *source, sink ? &*sink : nullptr, *receiver, stop);
-    if (sink && !sink->flush() && !failure) {
-        failure = Failure{ExitCode::bad_input, fmt::format("cannot write to {}", options.write.string())};
+    auto failure = receive_all(options, *source, *originals, lines, *receiver, stop);
+    if (auto closed = failure_of(originals->close()); closed && !failure) {
+        failure = closed;
     }
     const std::uint64_t dropped = source->dropped();
     const Statistics& statistics = receiver->statistics();
-    fmt::print("{}", options.json ? json_report(statistics, dropped) : text_report(statistics, dropped));
+    if (lines.wanted()) {
+        if (auto written = failure_of(lines.write(statistics, dropped)); written && !failure) {
+            failure = written;
+        }
+    } else {
+        fmt::print("{}", options.json ? json_report(statistics, dropped) : text_report(statistics, dropped));
+    }
     std::fflush(stdout);
     if (failure) {
         return fail(*failure);

@@ -5,7 +5,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include <chrono>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace flowtap::tools::receive {
 
@@ -14,8 +17,8 @@ std::expected<Options, Leave> parse_options(int argc, char* argv[]) {
     CLI::App app(
         "Opens the ESP packets of one security association, strips the encapsulation of the copies inside "
         "and\n"
-        "writes the original packets to a pcap file. Ends with a summary: counts, refusals by cause, and "
-        "gaps in\n"
+        "writes the original packets to pcap files. Ends with a summary: counts, refusals by cause, and gaps "
+        "in\n"
         "the sequence numbers.",
         "flowtap-receive");
     app.add_option("--sa", options.sa, "file of the security association: spi, suite, keys")
@@ -73,11 +76,45 @@ std::expected<Options, Leave> parse_options(int argc, char* argv[]) {
            "one UDP port, PORT=SHIM. May be given several times. By default raw, jmirror and flowtap are "
            "told apart; cisco and nokia-l3 have to be said")
         ->type_name("[PORT=]SHIM");
+    auto* const folder =
+        app.add_option("--write-folder", options.rotation.folder,
+                       "write the original packets to pcap files in this folder, each under a temporary "
+                       "name (.partial) until it is complete")
+            ->check(CLI::ExistingDirectory)
+            ->excludes("--write")
+            ->type_name("FOLDER");
+    app.add_option("--rotate-bytes", options.rotation.bytes, "a new file before one gets longer than this")
+        ->check(CLI::PositiveNumber)
+        ->needs(folder)
+        ->type_name("N");
+    app.add_option_function<double>(
+           "--rotate-seconds",
+           [&options](const double& seconds) {
+               options.rotation.age = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                   std::chrono::duration<double>(seconds));
+           },
+           "a new file when one is this old")
+        ->check(CLI::Range(0.001, 1e9))
+        ->needs(folder)
+        ->type_name("SECONDS");
+    app.add_option("--keep", options.rotation.keep, "delete the oldest complete files beyond this many")
+        ->check(CLI::PositiveNumber)
+        ->needs(folder)
+        ->type_name("N");
+    auto* const interval =
+        app.add_option("--interval", options.interval,
+                       "every so many seconds, and at the end, print the summary so far as one JSON object "
+                       "on a line, with the time")
+            ->check(CLI::Range(0.001, 1e9))
+            ->type_name("SECONDS");
+    app.add_option("--statistics", options.statistics, "append these lines to this file")
+        ->needs(interval)
+        ->type_name("FILE");
     app.add_flag("--json", options.json, "print the summary as one JSON object");
     app.footer(
-        "Exit codes: 0 everything was opened, 1 there were gaps, refused or repeated packets, 2 wrong "
-        "arguments or\n"
-        "files, 3 a capability is missing.");
+        "Exit codes: 0 everything was opened, 1 there were gaps, refused or repeated packets or copies, 2 "
+        "wrong\n"
+        "arguments or files, or a file that cannot be written (disk full), 3 a capability is missing.");
     app.failure_message(lib::usage_message);
     try {
         app.parse(argc, argv);

@@ -1,6 +1,7 @@
 // The command line of flowtap-receive.
 #pragma once
 
+#include "tools/receive/rotating_files.h"
 #include "tools/receive/shim.h"
 
 #include <cstdint>
@@ -24,6 +25,9 @@ struct Options {
     std::size_t replay_window = 0;       ///< 0: none
     std::uint64_t highest_sequence = 0;  ///< extended: the highest one that was received before
     ShimRules shims;
+    Rotation rotation;                 ///< an empty folder: no rotating files
+    std::optional<double> interval;    ///< seconds between lines of statistics
+    std::filesystem::path statistics;  ///< where these go; empty: standard output
     bool json = false;
 };
 

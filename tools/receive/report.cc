@@ -138,7 +138,8 @@ std::string text_report(const Statistics& statistics, std::uint64_t dropped) {
     return text;
 }
 
-std::string json_report(const Statistics& statistics, std::uint64_t dropped) {
+std::string json_report(const Statistics& statistics, std::uint64_t dropped,
+                        std::optional<std::int64_t> time) {
     auto refused_by = nlohmann::json::object();
     for (const auto& [info, count] : refusals(statistics)) {
         refused_by[std::string(info.name)] = count;
@@ -158,22 +159,25 @@ std::string json_report(const Statistics& statistics, std::uint64_t dropped) {
     for (const auto& [key, tap] : statistics.taps) {
         taps.push_back(json_of(key, tap));
     }
-    const nlohmann::json report = {{"esp_packets", statistics.esp_packets},
-                                   {"copies", statistics.copies.packets},
-                                   {"bytes", statistics.copies.bytes},
-                                   {"dummies", statistics.dummies},
-                                   {"refused", statistics.refused()},
-                                   {"refused_by", refused_by},
-                                   {"frames_other", statistics.other_frames},
-                                   {"destinations", destinations},
-                                   {"taps", taps},
-                                   {"whole_frames", statistics.whole_frames},
-                                   {"sequence",
-                                    {{"seen", seen},
-                                     {"missing", statistics.sequence.missing()},
-                                     {"duplicates", statistics.sequence.duplicates()},
-                                     {"gaps", json_of(statistics.sequence.gaps())}}},
-                                   {"capture_dropped", dropped}};
+    nlohmann::json report = {{"esp_packets", statistics.esp_packets},
+                             {"copies", statistics.copies.packets},
+                             {"bytes", statistics.copies.bytes},
+                             {"dummies", statistics.dummies},
+                             {"refused", statistics.refused()},
+                             {"refused_by", refused_by},
+                             {"frames_other", statistics.other_frames},
+                             {"destinations", destinations},
+                             {"taps", taps},
+                             {"whole_frames", statistics.whole_frames},
+                             {"sequence",
+                              {{"seen", seen},
+                               {"missing", statistics.sequence.missing()},
+                               {"duplicates", statistics.sequence.duplicates()},
+                               {"gaps", json_of(statistics.sequence.gaps())}}},
+                             {"capture_dropped", dropped}};
+    if (time) {
+        report["time"] = static_cast<double>(*time) / 1e9;
+    }
     return report.dump() + '\n';
 }
 

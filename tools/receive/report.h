@@ -4,6 +4,7 @@
 #include "tools/receive/receiver.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace flowtap::tools::receive {
@@ -19,6 +20,9 @@ std::string text_report(const Statistics& statistics, std::uint64_t dropped);
 ///  "whole_frames",
 ///  "sequence": {"seen": [{"first", "last"}], "missing", "duplicates", "gaps": [{"first", "last", "count"}]},
 ///  "capture_dropped"}
-std::string json_report(const Statistics& statistics, std::uint64_t dropped);
+///
+/// With `time` (ns since 1970) also "time", in seconds.
+std::string json_report(const Statistics& statistics, std::uint64_t dropped,
+                        std::optional<std::int64_t> time = std::nullopt);
 
 }  // namespace flowtap::tools::receive

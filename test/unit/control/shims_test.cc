@@ -42,6 +42,7 @@ lib::TapDestination installed(Box& box, std::uint64_t id) {
     CHECK(after[0].shim == before[0].shim);
     CHECK(after[0].shim_bytes == before[0].shim_bytes);
     CHECK(after[0].dscp == before[0].dscp);
+    CHECK(after[0].account == before[0].account);
     return after[0];
 }
 

@@ -69,7 +69,13 @@ TEST_CASE_METHOD(ConfigFolder, "config: how copies leave is one thing for an add
     CHECK_THAT(error("source-port = 5001\n", second("5000", "dscp = 1")),
                Contains("not those of line 39, which has the same address and port"));
     CHECK_THAT(error("source-port = 5001\n", second("5000", "shim = \"cisco\"")), Contains("must be"));
+    CHECK_THAT(error("source-port = 5001\n", second("5000", "rate-limit = 1")), Contains("must be"));
     CHECK(with("source-port = 5001\n", second("5000", "ttl = 3")));
+    CHECK_THAT(error("source-port = 5001\n", "source-port = 5001\nburst-size = 200_000\n"),
+               Contains("add rate-limit"));
+    // A burst that the longest IP packet would not fit into.
+    CHECK_THAT(error("source-port = 5001\n", "source-port = 5001\nrate-limit = 1000\nburst-size = 65_535\n"),
+               Contains("131072 to 1000000000"));
     CHECK(with("source-port = 5001\n", second("5001", "shim = \"flowtap\"\ndscp = 1")));
     CHECK_THAT(error("source-port = 5001\n", "source-port = 5001\nshim = \"jmirror\"\n"),
                Contains("\"raw\" or \"cisco\" or \"nokia-l3\" or \"flowtap\""));

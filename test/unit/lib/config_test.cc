@@ -105,7 +105,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read",
         "queue-size = 64\nwait-for-control = 3\ninner-match = [\"vxlan\", \"gre\", \"gtp-u\"]\n");
     insert_after("next-hop-mac = \"02:00:5e:00:00:01\"\n", "mtu = 9198\n");
     insert_after("source-port = 5001\n",
-                 "ttl = 1\nsoft-limit = 1\nhard-limit = 40_000_000_000\nshim = \"nokia-l3\"\ndscp = 63\n");
+                 "ttl = 1\nsoft-limit = 1\nhard-limit = 40_000_000_000\nshim = \"nokia-l3\"\ndscp = 63\n"
+                 "rate-limit = 1_000_000_000_000\nburst-size = 131_072\n");
     insert_after("max-criteria = 10\n",
                  "users = [\"alice\", \"bob\"]\nudp = true\n"
                  "notify = [\"192.0.2.9:1814\", \"[2001:db8::9]:99\"]\nnotify-sessions = true\n"
@@ -142,6 +143,8 @@ TEST_CASE_METHOD(ConfigFolder, "config: every key of every section is read",
     CHECK(config->destinations[0].hard_limit == 40'000'000'000U);
     CHECK(config->destinations[0].shim == Shim::nokia_l3);
     CHECK(config->destinations[0].dscp == 63);
+    CHECK(config->destinations[0].rate_limit == 1'000'000'000'000U);
+    CHECK(config->destinations[0].burst_size == 131'072);
     CHECK(config->sources[0].udp);
     REQUIRE(config->sources[0].notify.size() == 2);
     CHECK(to_string(config->sources[0].notify[0]) == "192.0.2.9:1814");

@@ -94,6 +94,7 @@ TEST_CASE("every frame is an original packet, or counted by why it is none") {
         "destinations": [{"address": "2.2.2.2", "port": 700, "packets": 2, "bytes": 117},
                          {"address": "2.2.2.2", "port": 701, "packets": 1, "bytes": 60},
                          {"address": "2.2.2.3", "port": 700, "packets": 1, "bytes": 1348}],
+        "taps": [], "whole_frames": 0,
         "sequence": {"seen": [{"first": 1, "last": 13}], "missing": 6, "duplicates": 0,
                      "gaps": [{"first": 4, "last": 7, "count": 4}, {"first": 9, "last": 10, "count": 2}]}})");
     CHECK(report == expected);
