@@ -1,15 +1,8 @@
 #include "control/associations.h"
 
-#include "lib/suite.h"
-
-#include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <set>
 #include <utility>
 
@@ -17,34 +10,12 @@ namespace flowtap::control {
 
 namespace {
 
-/// Names key, salt, tunnel, direction and all else that the file says together; one-way.
-std::uint64_t identity(const lib::StaticSa& sa, std::uint16_t tunnel, std::string_view direction = "") {
-    const auto text = fmt::format("flowtap sa {} {} {} {} {} {}{}", static_cast<std::uint32_t>(sa.spi),
-                                  static_cast<unsigned>(sa.suite), tunnel, sa.extended_sequence,
-                                  sa.udp_encapsulation, sa.padded_length, direction);
-    std::array<std::uint8_t, 32> digest{};
-    unsigned int size = digest.size();
-    static_cast<void>(::HMAC(::EVP_sha256(), sa.key.data(), static_cast<int>(sa.key.size()),
-                             reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(),
-                             &size));
-    std::uint64_t id = 0;
-    std::memcpy(&id, digest.data(), sizeof(id));
-    return id == 0 ? 1 : id;
-}
-
-/// Bytes of every packet of an SA with a padded length.
-std::size_t outer_size(const lib::StaticSa& sa, const lib::SuiteInfo& suite,
-                       const lib::TunnelConfig& tunnel) {
-    const std::size_t ip = tunnel.local.family == lib::Family::ipv4 ? 20 : 40;
-    const std::size_t udp = sa.udp_encapsulation ? 8 : 0;
-    return ip + udp + lib::esp_size(suite, sa.padded_length);
-}
-
 /// Holds the key: the caller wipes it.
-lib::SaInstall record_of(const lib::StaticSa& sa, std::uint16_t tunnel) {
+lib::SaInstall record_of(const ConfiguredSa& configured) {
+    const auto& sa = configured.sa;
     lib::SaInstall record;
     record.spi = static_cast<std::uint32_t>(sa.spi);
-    record.tunnel = tunnel;
+    record.tunnel = configured.tunnel;
     record.suite = sa.suite;
     record.key_size = static_cast<std::uint8_t>(sa.key.size());
     record.extended_sequence = sa.extended_sequence ? 1 : 0;
@@ -56,98 +27,13 @@ lib::SaInstall record_of(const lib::StaticSa& sa, std::uint16_t tunnel) {
 
 }  // namespace
 
-std::expected<Associations, std::vector<std::string>> Associations::load(const lib::Config& config) {
-    Associations associations;
-    std::vector<std::string> errors;
-    for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
-        const auto& tunnel = config.tunnels[i];
-        auto sa = lib::load_sa_file(tunnel.sa);
-        if (!sa) {
-            for (const auto& error : sa.error()) {
-                errors.push_back(lib::to_string(error));
-            }
-            continue;
-        }
-        const auto* const suite = lib::find_suite(sa->suite);
-        if (const auto size = outer_size(*sa, *suite, tunnel);
-            sa->padded_length != 0 && size > config.delivery.mtu) {
-            errors.push_back(
-                fmt::format("{}: padded-length {} makes packets of {} bytes; the delivery port's mtu is {}",
-                            tunnel.sa.string(), sa->padded_length, size, config.delivery.mtu));
-            continue;
-        }
-        Association association;
-        association.tunnel = static_cast<std::uint16_t>(i);
-        association.digest = key_digest(std::as_const(sa->key).bytes().first(suite->cipher_key_size));
-        association.id = identity(*sa, association.tunnel);
-        association.sa = std::move(*sa);
-        for (const auto& other : associations.all_) {
-            if (other.digest == association.digest) {
-                errors.push_back(
-                    fmt::format("{}: tunnels \"{}\" and \"{}\" have the same key: their IVs would meet. Each "
-                                "needs its own",
-                                config.file.string(), config.tunnels[other.tunnel].name, tunnel.name));
-            }
-        }
-        associations.all_.push_back(std::move(association));
+Associations::Associations(ConfiguredSas configured) {
+    for (auto& sa : configured.sealing) {
+        static_cast<ConfiguredSa&>(all_.emplace_back()) = std::move(sa);
     }
-    associations.load_inbound(config, errors);
-    if (!errors.empty()) {
-        return std::unexpected{std::move(errors)};
+    for (auto& sa : configured.opening) {
+        static_cast<ConfiguredSa&>(inbound_.emplace_back()) = std::move(sa);
     }
-    return associations;
-}
-
-void Associations::load_inbound(const lib::Config& config, std::vector<std::string>& errors) {
-    const auto digest_of = [](const lib::StaticSa& sa) {
-        return key_digest(sa.key.bytes().first(lib::find_suite(sa.suite)->cipher_key_size));
-    };
-    for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
-        const auto& tunnel = config.tunnels[i];
-        if (tunnel.sa_in.empty()) {
-            continue;
-        }
-        auto sa = lib::load_sa_file(tunnel.sa_in);
-        if (!sa) {
-            for (const auto& error : sa.error()) {
-                errors.push_back(lib::to_string(error));
-            }
-            continue;
-        }
-        Inbound inbound;
-        inbound.tunnel = static_cast<std::uint16_t>(i);
-        inbound.id = identity(*sa, inbound.tunnel, " in");
-        const auto digest = digest_of(*sa);
-        const auto same_key = [&](const auto& other) { return digest_of(other.sa) == digest; };
-        if (std::ranges::find(all_, digest, &Association::digest) != all_.end() ||
-            std::ranges::any_of(inbound_, same_key)) {
-            errors.push_back(
-                fmt::format("{}: the key is another SA's too: their IVs would meet. Each tunnel and "
-                            "direction needs its own",
-                            tunnel.sa_in.string()));
-        }
-        if (std::ranges::any_of(inbound_, [&](const Inbound& other) { return other.sa.spi == sa->spi; })) {
-            errors.push_back(fmt::format("{}: the SPI is another tunnel's too: it has to tell them apart",
-                                         tunnel.sa_in.string()));
-        }
-        inbound.sa = std::move(*sa);
-        inbound_.push_back(std::move(inbound));
-    }
-}
-
-std::vector<std::string> Associations::warnings(const lib::Config& config) const {
-    std::vector<std::string> sentences;
-    for (const auto& association : all_) {
-        const auto& suite = *lib::find_suite(association.sa.suite);
-        if (suite.legacy) {
-            const auto& tunnel = config.tunnels[association.tunnel];
-            sentences.push_back(
-                fmt::format("tunnel \"{}\": {}: {} is a legacy suite, too weak for a new installation; "
-                            "\"{}\" is a good one",
-                            tunnel.name, tunnel.sa.string(), suite.name, lib::suites.front().name));
-        }
-    }
-    return sentences;
 }
 
 Associations::Need Associations::need_of(std::size_t place, const Association& association,
@@ -226,14 +112,14 @@ bool Associations::waiting() const {
 
 void Associations::install(lib::CommandBatch& batch, const Association& association,
                            const lib::Lease& lease) {
-    lib::SaInstall record = record_of(association.sa, association.tunnel);
+    lib::SaInstall record = record_of(association);
     record.lease = lease;
     batch.install_sa(*association.slot, association.id, record);
     ::OPENSSL_cleanse(&record, sizeof(record));
 }
 
 void Associations::install(lib::CommandBatch& batch, const Inbound& inbound, lib::SaSlot slot) {
-    lib::SaInstall record = record_of(inbound.sa, inbound.tunnel);
+    lib::SaInstall record = record_of(inbound);
     record.direction = lib::SaDirection::opens;
     batch.install_sa(slot, inbound.id, record);
     ::OPENSSL_cleanse(&record, sizeof(record));

@@ -15,12 +15,11 @@
 // owner.
 #pragma once
 
-#include "control/lease_store.h"
+#include "control/configured_sas.h"
 #include "control/registry.h"
 #include "lib/command_writer.h"
 #include "lib/config.h"
 #include "lib/region.h"
-#include "lib/sa_file.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -33,33 +32,20 @@ namespace flowtap::control {
 
 class Associations {
   public:
-    /// Reads the SA files of every tunnel. Errors, as for the configuration: an unusable file, or one key in
-    /// two SAs, whose IVs would meet, or one inbound SPI for two.
-    static std::expected<Associations, std::vector<std::string>> load(const lib::Config& config);
+    explicit Associations(ConfiguredSas configured);
 
-    struct Association {
-        std::uint16_t tunnel = 0;  ///< index in the configuration
-        lib::StaticSa sa;
-        KeyDigest digest{};
-        std::uint64_t id = 0;  ///< of this key and all that the SA file says; not 0
+    struct Association : ConfiguredSa {
         std::optional<lib::SaSlot> slot;
         std::optional<lib::Lease> lease;  ///< granted and not yet in the dataplane
         std::uint64_t end = 0;            ///< of the last lease that was committed; 0: not in the dataplane
         bool kept = false;                ///< the dataplane has it: it is only named
         bool wanted = false;              ///< waits for a lease
         std::string trouble;              ///< why there is no lease; empty: no trouble
-
-        const SequenceSpace& space() const { return sa.extended_sequence ? extended_space : short_space; }
     };
     const std::vector<Association>& all() const { return all_; }
-    /// Sentences about SAs that work and should not be used any more.
-    std::vector<std::string> warnings(const lib::Config& config) const;
 
     /// What opens: it needs no lease, and is named in every resync.
-    struct Inbound {
-        std::uint16_t tunnel = 0;  ///< index in the configuration
-        lib::StaticSa sa;
-        std::uint64_t id = 0;
+    struct Inbound : ConfiguredSa {
         std::string trouble;  ///< why it is left out; empty: no trouble
     };
     const std::vector<Inbound>& inbound() const { return inbound_; }
@@ -97,7 +83,6 @@ class Associations {
 
   private:
     static Need need_of(std::size_t place, const Association& association, const Registry& registry);
-    void load_inbound(const lib::Config& config, std::vector<std::string>& errors);
     static void install(lib::CommandBatch& batch, const Association& association, const lib::Lease& lease);
     static void install(lib::CommandBatch& batch, const Inbound& inbound, lib::SaSlot slot);
 

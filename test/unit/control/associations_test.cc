@@ -37,7 +37,7 @@ void write_sa(const std::filesystem::path& file, unsigned spi, char digit, char 
 lib::Config config_of(const Scratch& scratch) {
     lib::Config config;
     config.file = "test";
-    config.tunnels = {{"one", {}, {}, scratch / "one"}, {"two", {}, {}, scratch / "two"}};
+    config.tunnels = {{"one", {}, {}, {scratch / "one"}}, {"two", {}, {}, {scratch / "two"}}};
     return config;
 }
 
@@ -118,7 +118,7 @@ struct Dataplane {
 /// Control with its medium and registry; the associations are what dies with the process.
 struct Control {
     explicit Control(const Scratch& folder, const lib::Config& file)
-        : associations{Associations::load(file).value()}, store{LeaseStore::open(folder.path()).value()} {}
+        : associations{control::load_sas(file).value()}, store{LeaseStore::open(folder.path()).value()} {}
 
     void meet(const std::vector<Associations::Need>& needs, lib::Epoch epoch, Registry& registry) {
         for (const auto& need : needs) {
@@ -152,10 +152,10 @@ struct Control {
 
 void record_keys(const Scratch& scratch, const lib::Config& config) {
     std::vector<control::KeyDigest> keys;
-    const auto loaded = Associations::load(config);
+    const auto loaded = control::load_sas(config);
     REQUIRE(loaded.has_value());
-    for (const auto& association : loaded->all()) {
-        keys.push_back(association.digest);
+    for (const auto& sa : *loaded) {
+        keys.push_back(sa.digest);
     }
     REQUIRE(LeaseStore::open(scratch.path())->record_new(keys).has_value());
 }
@@ -172,49 +172,6 @@ struct TwoTunnels {
 };
 
 }  // namespace
-
-TEST_CASE("one key in two tunnels is refused, even with another SPI and salt") {
-    const Scratch scratch;
-    write_sa(scratch / "one", 0x1001, 'a');
-    write_sa(scratch / "two", 0x1002, 'a', '1');
-    const auto loaded = Associations::load(config_of(scratch));
-    REQUIRE_FALSE(loaded.has_value());
-    CHECK(loaded.error().front().find("same key") != std::string::npos);
-}
-
-TEST_CASE("a legacy suite is warned of, by tunnel and file; the others are not") {
-    const Scratch scratch;
-    write_sa(scratch / "one", 0x1001, 'a');
-    std::ofstream{scratch / "two"} << "spi = 300\nsuite = \"3des-cbc-hmac-sha1-96\"\n"
-                                      "key = \"0123456789abcdef23456789abcdef01456789abcdef0123\"\n"
-                                      "authentication-key = \"000102030405060708090a0b0c0d0e0f10111213\"\n";
-    ::chmod((scratch / "two").c_str(), 0600);
-    const auto config = config_of(scratch);
-    const auto loaded = Associations::load(config);
-    REQUIRE(loaded.has_value());
-    const auto warnings = loaded->warnings(config);
-    REQUIRE(warnings.size() == 1);
-    CHECK_THAT(warnings[0], Catch::Contains("tunnel \"two\"") &&
-                                Catch::Contains((scratch / "two").string()) &&
-                                Catch::Contains("3des-cbc-hmac-sha1-96 is a legacy suite"));
-}
-
-TEST_CASE("a padded length that makes packets too long for the delivery port is refused at start") {
-    const Scratch scratch;
-    auto config = config_of(scratch);
-    config.tunnels.pop_back();
-    config.delivery.mtu = 1500;
-    for (const int length : {1446, 1447}) {  // 20 + 8 + 8 + 1448 + 16 = 1500
-        write_sa(scratch / "one", 0x1001, 'a');
-        std::ofstream{scratch / "one", std::ios::app} << "padded-length = " << length << "\n";
-        const auto loaded = Associations::load(config);
-        CHECK(loaded.has_value() == (length == 1446));
-        if (!loaded) {
-            CHECK_THAT(loaded.error().front(),
-                       Catch::Contains("padded-length 1447 makes packets of 1504 bytes"));
-        }
-    }
-}
 
 TEST_CASE("an SA with extended sequence numbers gets wider leases, and its record says so") {
     const Scratch scratch;

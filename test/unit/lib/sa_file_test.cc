@@ -207,8 +207,7 @@ TEST_CASE("weak keys of 3DES are refused, whatever their parity") {
     CHECK(errors(one + two + one) == "");  // two keys: allowed by RFC 2451
     CHECK(errors(one + one + three) ==
           "f:3:7: a weak 3DES key: its first and second part are the same, which makes it single DES; it has "
-          "to be "
-          "random\n");
+          "to be random (openssl rand -hex)\n");
     CHECK_THAT(errors(one + two + two), Catch::Contains("its second and third part are the same"));
     CHECK_THAT(errors(one + "0022446688aaccee" + three),
                Catch::Contains("its first and second part are the same"));
@@ -221,6 +220,48 @@ TEST_CASE("weak keys of 3DES are refused, whatever their parity") {
         CHECK_THAT(errors(one + weak + three), Catch::Contains("its second part is a weak key of DES"));
         CHECK_THAT(errors(one + two + weak), Catch::Contains("its third part is a weak key of DES"));
         CHECK(errors(one + two + weak).find(weak) == std::string::npos);
+    }
+}
+
+TEST_CASE(
+    "a key that repeats a pattern is refused, of the cipher and of the HMAC, and so is one key for both") {
+    const auto& gcm = flowtap::lib::suites[0];
+    const auto repeated = [](std::string_view pattern, std::size_t bytes) {
+        std::string text;
+        while (text.size() < 2 * bytes) {
+            text += pattern;
+        }
+        return text.substr(0, 2 * bytes);
+    };
+    const auto gcm_errors = [&](const std::string& key) {
+        return errors_of(fmt::format("spi = 256\nsuite = \"{}\"\nkey = \"{}a0a1a2a3\"\n", gcm.name, key));
+    };
+    const std::string advice = "; it has to be random (openssl rand -hex)\n";
+    CHECK(gcm_errors(std::string(64, '0')) == "f:3:7: the key repeats one byte" + advice);
+    CHECK(gcm_errors(repeated("dead", 32)) == "f:3:7: the key repeats a pattern of 2 bytes" + advice);
+    CHECK(gcm_errors(repeated("012345", 32)) == "f:3:7: the key repeats a pattern of 3 bytes" + advice);
+    CHECK(gcm_errors(repeated("0123456789abcdef", 32)) ==
+          "f:3:7: the key repeats a pattern of 8 bytes" + advice);
+    CHECK(gcm_errors(repeated("0123456789abcdef", 31) + "ee") == "");
+
+    const auto& hmac = *flowtap::lib::find_suite(Suite::aes_256_cbc_hmac_sha_256_128);
+    const auto hmac_errors = [&](const std::string& key) {
+        return errors_of(fmt::format("spi = 256\nsuite = \"{}\"\nkey = \"{}\"\nauthentication-key = \"{}\"\n",
+                                     hmac.name, digits(32), key));
+    };
+    CHECK(hmac_errors(repeated("dead", 32)) == "f:4:22: the key repeats a pattern of 2 bytes" + advice);
+    CHECK(hmac_errors(digits(32)) == "f:4:22: the key is that of the cipher, too" + advice);
+}
+
+TEST_CASE("3DES is refused with extended sequence numbers, and only 3DES") {
+    for (const auto& suite : flowtap::lib::suites) {
+        INFO(suite.name);
+        const bool refused = suite.suite == Suite::triple_des_cbc_hmac_sha1_96;
+        CHECK(errors_of(file_of(suite, "extended-sequence-numbers = true\n")) ==
+              (refused
+                   ? "f:5:29: 3des-cbc-hmac-sha1-96 has 64-bit blocks, too few for so many packets under one "
+                     "key; extended-sequence-numbers has to be left out, or another suite taken\n"
+                   : ""));
     }
 }
 
