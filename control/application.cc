@@ -193,7 +193,13 @@ Application::Application(const lib::Config& config, Opened opened, CriteriaIds i
            }},
       timer_{io_},
       signals_{io_, SIGTERM, SIGINT},
-      started_{Now::read().boot} {}
+      started_{Now::read().boot} {
+    std::vector<KeyDigest> keys;
+    for (const auto& association : associations_.all()) {
+        keys.push_back(association.digest);
+    }
+    associations_.begin(granter_.uses(keys), Now::read());
+}
 
 void Application::run() {
     ::signal(SIGPIPE, SIG_IGN);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstring>
 #include <optional>
@@ -80,6 +81,18 @@ std::optional<std::string> room_error(const lib::Config& config, const Configure
     return std::nullopt;
 }
 
+/// How long a key may seal is for the end that does: a lifetime here would look as if it were kept.
+std::optional<std::string> life_error(const ConfiguredSa& configured) {
+    const auto& sa = configured.sa;
+    const auto longest = lib::longest_life(*lib::find_suite(sa.suite), sa.extended_sequence);
+    if (sa.lifetimes == lib::complete({}, longest)) {
+        return std::nullopt;
+    }
+    return fmt::format("{}: lifetimes are kept by the end that seals, for this SA the gateway: here they have "
+                       "to be left out",
+                       configured.file.string());
+}
+
 std::string where(const lib::Config& config, const ConfiguredSa& configured) {
     return fmt::format("{} (tunnel \"{}\")", configured.file.string(),
                        config.tunnels[configured.tunnel].name);
@@ -144,9 +157,7 @@ void Loader::load(std::uint16_t tunnel, const std::filesystem::path& file, lib::
     configured.id = identity(*sa, tunnel, direction);
     configured.sa = std::move(*sa);
     const bool seals = direction == lib::SaDirection::seals;
-    if (seals) {
-        check(room_error(config_, configured));
-    }
+    check(seals ? room_error(config_, configured) : life_error(configured));
     for (const auto* const list : {&sas.sealing, &sas.opening}) {
         for (const auto& other : *list) {
             check(same_key(config_, other, configured));
@@ -159,7 +170,21 @@ void Loader::load(std::uint16_t tunnel, const std::filesystem::path& file, lib::
     own.push_back(std::move(configured));
 }
 
+/// Of an SA with a short lifetime: a restart costs what is left of a lease.
+constexpr std::uint64_t lease_parts = 256;
+constexpr std::uint64_t shortest_lease = std::uint64_t{1} << 16;
+
 }  // namespace
+
+SequenceSpace ConfiguredSa::space() const {
+    const SequenceSpace& whole = sa.extended_sequence ? extended_space : short_space;
+    const std::uint64_t packets = sa.lifetimes.hard[lib::LifeUnit::packets];
+    if (packets >= whole.end - 1) {
+        return whole;
+    }
+    const auto part = std::max(shortest_lease, std::bit_floor(packets / lease_parts));
+    return {std::min(part, whole.block), packets + 1};
+}
 
 std::expected<ConfiguredSas, std::vector<std::string>> load_sas(const lib::Config& config) {
     Loader loader{config};

@@ -21,7 +21,8 @@ struct ConfiguredSa {
     KeyDigest digest{};
     std::uint64_t id = 0;  ///< of this key and all that the dataplane is told with it; not 0
 
-    const SequenceSpace& space() const { return sa.extended_sequence ? extended_space : short_space; }
+    /// Up to the hard lifetime in packets.
+    SequenceSpace space() const;
 };
 
 /// Those of every tunnel, tunnel by tunnel.

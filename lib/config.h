@@ -73,7 +73,7 @@ struct DeliveryConfig {
 
 /// A tunnel takes two places in the dataplane while one SA takes over from another.
 inline constexpr std::size_t max_tunnels = max_sas / 2;
-inline constexpr std::size_t max_tunnel_sas = 1;
+inline constexpr std::size_t max_tunnel_sas = 64;
 /// What opens needs a place each, so that every tunnel can have so many.
 inline constexpr std::size_t max_tunnel_sas_in = max_sas / max_tunnels;
 

@@ -1,6 +1,7 @@
 #include "lib/sa_file.h"
 
 #include "lib/key_mask.h"
+#include "lib/sa_lifetime_keys.h"
 #include "lib/weak_keys.h"
 
 #include <fmt/format.h>
@@ -8,8 +9,8 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,9 +18,18 @@
 namespace flowtap::lib {
 namespace {
 
-constexpr std::array<std::string_view, 7> known_names{
-    "spi",          "suite", "key", "authentication-key", "extended-sequence-numbers", "udp-encapsulation",
-    "padded-length"};
+std::vector<std::string> known_names() {
+    std::vector<std::string> names{"spi",
+                                   "suite",
+                                   "key",
+                                   "authentication-key",
+                                   "extended-sequence-numbers",
+                                   "udp-encapsulation",
+                                   "padded-length"};
+    std::ranges::copy(lifetime_keys(), std::back_inserter(names));
+    return names;
+}
+
 constexpr std::int64_t shortest_padded = 64;
 constexpr std::int64_t longest_padded = 9198;  // the longest packet that a delivery port sends
 
@@ -265,10 +275,11 @@ std::expected<StaticSa, std::vector<ConfigError>> Reader::read() {
         complain(parsed.error().source().begin, std::string(parsed.error().description()));
         return std::unexpected(std::move(errors_));
     }
+    const auto known = known_names();
     for (const auto& [name, node] : parsed.table()) {
-        if (std::ranges::find(known_names, name.str()) == known_names.end()) {
-            complain(name.source().begin, fmt::format("\"{}\" is unknown here; {} are known", name.str(),
-                                                      fmt::join(known_names, ", ")));
+        if (std::ranges::find(known, name.str()) == known.end()) {
+            complain(name.source().begin,
+                     fmt::format("\"{}\" is unknown here; {} are known", name.str(), fmt::join(known, ", ")));
         }
     }
     read_spi(parsed.table());
@@ -277,6 +288,11 @@ std::expected<StaticSa, std::vector<ConfigError>> Reader::read() {
     read_extended_sequence(parsed.table());
     sa_.udp_encapsulation = read_flag(parsed.table(), "udp-encapsulation");
     read_padded_length(parsed.table());
+    if (suite_ != nullptr) {
+        sa_.lifetimes =
+            read_lifetimes(parsed.table(), longest_life(*suite_, sa_.extended_sequence),
+                           [this](const auto& at, std::string message) { complain(at, std::move(message)); });
+    }
     if (!errors_.empty()) {
         return std::unexpected(std::move(errors_));
     }
