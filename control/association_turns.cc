@@ -62,14 +62,16 @@ void Associations::begin(const std::vector<KeyUse>& uses, Now now) {
     }
 }
 
+/// There are two only when control died while one took over: the newer one seals then.
 const Associations::Association* Associations::sealing(std::uint16_t tunnel) const {
-    const Association* last = nullptr;
+    const Association* newest = nullptr;
     for (const auto& association : all_) {
-        if (association.tunnel == tunnel && association.kept && !association.leaving) {
-            last = &association;
+        if (association.tunnel == tunnel && association.kept && !association.leaving &&
+            (newest == nullptr || association.born >= newest->born)) {
+            newest = &association;
         }
     }
-    return last;
+    return newest;
 }
 
 Associations::Association* Associations::sealing_in(std::uint16_t tunnel) {
@@ -82,15 +84,17 @@ bool Associations::is_coming(std::uint16_t tunnel) const {
     });
 }
 
-/// The first after the one that seals. Where nothing seals, one at the end of its life is better than none.
+/// The first after the one that seals, in a circle: a key that was used up may have been replaced meanwhile.
+/// Where nothing seals, one at the end of its life is better than none.
 std::optional<std::size_t> Associations::next_in_line(std::uint16_t tunnel) const {
     const auto* const present = sealing(tunnel);
     std::optional<std::size_t> old;
-    for (std::size_t place = 0; place < all_.size(); ++place) {
+    const std::size_t first = present == nullptr ? 0 : static_cast<std::size_t>(present - all_.data()) + 1;
+    for (std::size_t step = 0; step < all_.size(); ++step) {
+        const std::size_t place = (first + step) % all_.size();
         const auto& association = all_[place];
         if (association.tunnel != tunnel || association.kept || association.spent ||
-            association.passed_over || association.refused ||
-            (present != nullptr && &association <= present)) {
+            association.passed_over || association.refused) {
             continue;
         }
         const auto stage = association.verdict().stage;
@@ -186,11 +190,12 @@ void Associations::retire(Association& association) {
     spend(association);
 }
 
-/// It is live in every worker: those before it go.
+/// It is live in every worker: what sealed before it goes.
 void Associations::succeed(std::size_t place) {
-    for (std::size_t before = 0; before < place; ++before) {
-        auto& association = all_[before];
-        if (association.tunnel == all_[place].tunnel && association.kept && !association.leaving) {
+    for (std::size_t other = 0; other < all_.size(); ++other) {
+        auto& association = all_[other];
+        if (other != place && association.tunnel == all_[place].tunnel && association.kept &&
+            !association.leaving) {
             retire(association);
         }
     }
@@ -201,7 +206,7 @@ void Associations::succeed(std::size_t place) {
 void Associations::forget_troubles(std::uint16_t tunnel) {
     const auto* const present = sealing(tunnel);
     for (auto& association : all_) {
-        if (association.tunnel == tunnel && &association > present && !association.slot &&
+        if (association.tunnel == tunnel && &association != present && !association.slot &&
             !association.refused) {
             association.trouble.clear();
             association.passed_over = false;

@@ -72,17 +72,17 @@ Associations::Needs Associations::begin_link(const lib::StatusView& status, Regi
     }
     Needs needs;
     for (std::uint16_t tunnel = 0; tunnel < tunnels_; ++tunnel) {
-        // Of two the last was about to take over, or had: it seals already, and the resync leaves the others
-        // out.
-        const auto* const last = sealing_in(tunnel);
+        // Of two the newer one was about to take over, or had: it seals already, and the resync leaves the
+        // other out.
+        const auto* const present = sealing_in(tunnel);
         for (auto& association : all_) {
-            if (association.tunnel == tunnel && association.kept && &association != last) {
+            if (association.tunnel == tunnel && association.kept && &association != present) {
                 association.kept = false;
                 association.slot.reset();
                 spend(association);
             }
         }
-        if (last == nullptr) {
+        if (present == nullptr) {
             call(tunnel, status, registry, needs);
         }
     }

@@ -4,11 +4,11 @@
 // A state machine without I/O: it says for which key it needs a lease and what is to be recorded; the caller
 // has it recorded (lease_store.h) and brings leases back; then it writes the commands.
 //
-// A tunnel's SAs are used in the configuration's order, one at a time, and never backwards. The next is
-// installed, and live in every worker, before the one before it is removed: when that one has reached its
-// soft lifetime, or can get no lease any more. At its hard lifetime an SA is removed, whether another one
-// follows or not. One that is through is recorded as spent and never installed again. What opens has no
-// turns: all of it is installed.
+// A tunnel's SAs are used in the configuration's order, one at a time, and after the last one those that have
+// been replaced since. The next is installed, and live in every worker, before the one before it is removed:
+// when that one has reached its soft lifetime, or can get no lease any more. At its hard lifetime an SA is
+// removed, whether another one follows or not. One that is through is recorded as spent and never installed
+// again. What opens has no turns: all of it is installed.
 //
 // What must never happen is that a counter value is used twice, so:
 // - an SA is installed with a lease that was granted for just that;

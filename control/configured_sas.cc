@@ -25,10 +25,10 @@ constexpr std::size_t least_ipv6_packet = 1280;
 
 /// Names key, salt, tunnel, direction and all else that the dataplane is told of the SA together; one-way.
 std::uint64_t identity(const lib::StaticSa& sa, std::uint16_t tunnel, lib::SaDirection direction) {
-    const auto text = fmt::format("flowtap sa {} {} {} {} {} {}{}", static_cast<std::uint32_t>(sa.spi),
-                                  static_cast<unsigned>(sa.suite), tunnel, sa.extended_sequence,
-                                  sa.udp_encapsulation, sa.padded_length,
-                                  direction == lib::SaDirection::opens ? " in" : "");
+    const auto text =
+        fmt::format("flowtap sa {} {} {} {} {} {}{}", static_cast<std::uint32_t>(sa.spi),
+                    static_cast<unsigned>(sa.suite), tunnel, sa.extended_sequence, sa.udp_encapsulation,
+                    sa.padded_length, direction == lib::SaDirection::opens ? " in" : "");
     std::array<std::uint8_t, 32> digest{};
     unsigned int size = digest.size();
     static_cast<void>(::HMAC(::EVP_sha256(), sa.key.data(), static_cast<int>(sa.key.size()),
@@ -88,9 +88,10 @@ std::optional<std::string> life_error(const ConfiguredSa& configured) {
     if (sa.lifetimes == lib::complete({}, longest)) {
         return std::nullopt;
     }
-    return fmt::format("{}: lifetimes are kept by the end that seals, for this SA the gateway: here they have "
-                       "to be left out",
-                       configured.file.string());
+    return fmt::format(
+        "{}: lifetimes are kept by the end that seals, for this SA the gateway: here they have "
+        "to be left out",
+        configured.file.string());
 }
 
 std::string where(const lib::Config& config, const ConfiguredSa& configured) {
@@ -116,11 +117,12 @@ std::optional<std::string> same_spi(const lib::Config& config, const ConfiguredS
     if (one.sa.spi != other.sa.spi || (!opens && remote != config.tunnels[other.tunnel].remote)) {
         return std::nullopt;
     }
-    return fmt::format("{}: {} and {} have the same SPI, {:#x}{}: {} could not tell them apart. Each needs "
-                       "its own",
-                       config.file.string(), where(config, one), where(config, other),
-                       static_cast<std::uint32_t>(one.sa.spi),
-                       opens ? "" : ", to " + lib::to_string(remote), opens ? "this box" : "the gateway");
+    return fmt::format(
+        "{}: {} and {} have the same SPI, {:#x}{}: {} could not tell them apart. Each needs "
+        "its own",
+        config.file.string(), where(config, one), where(config, other),
+        static_cast<std::uint32_t>(one.sa.spi), opens ? "" : ", to " + lib::to_string(remote),
+        opens ? "this box" : "the gateway");
 }
 
 /// One reading of all files.

@@ -26,6 +26,8 @@ using control::Registry;
 
 inline constexpr std::uint32_t max_taps = 8;
 inline constexpr std::int64_t today = 1'800'000'000;
+/// More than any test needs: what asks or commits without an end is at fault.
+inline constexpr std::size_t most_steps = 1000;
 
 inline void write_sa(const std::filesystem::path& file, unsigned spi, char digit,
                      const std::string& more = "") {
@@ -158,7 +160,8 @@ struct Control {
     }
 
     void meet(Associations::Needs needs, Dataplane& dataplane, Registry& registry) {
-        while (!needs.empty()) {
+        for (std::size_t met = 0; !needs.empty(); ++met) {
+            REQUIRE(met < most_steps);
             const auto need = needs.back();
             needs.pop_back();
             std::expected<lib::Lease, std::string> lease = std::unexpected{"no lease"};
@@ -205,7 +208,9 @@ struct Control {
     /// One look at the lifetimes, its leases and all commits that follow.
     void look(Dataplane& dataplane, Registry& registry) {
         meet(associations.look(dataplane.view, registry, now), dataplane, registry);
+        std::size_t commits = 0;
         while (commit(dataplane, registry)) {
+            REQUIRE(++commits < most_steps);
         }
     }
 
@@ -219,7 +224,7 @@ inline void record_keys(const Scratch& scratch, const lib::Config& config) {
     std::vector<control::KeyDigest> keys;
     const auto loaded = control::load_sas(config);
     REQUIRE(loaded.has_value());
-    for (const auto& sa : *loaded) {
+    for (const auto& sa : loaded->sealing) {
         keys.push_back(sa.digest);
     }
     REQUIRE(LeaseStore::open(scratch.path())->record_new(keys).has_value());

@@ -148,6 +148,39 @@ TEST_CASE_METHOD(ThreeSas,
 }
 
 TEST_CASE_METHOD(
+    ThreeSas,
+    "after the last SA comes the first again once its key was replaced, also if control dies then") {
+    seal(300);
+    look();
+    REQUIRE(sealing() == 0x1002);
+    control->now.boot += 10 * second;
+    config.tunnels[0].sas.pop_back();
+    write_sa(scratch / "a", 0x1004, 'd');
+    write_sa(scratch / "b", 0x1002, 'b', "soft-lifetime-packets = 500\n");
+    record_keys(scratch, config);
+    restart_control();
+    look();
+    REQUIRE(sealing() == 0x1002);
+    CHECK(installed() == 1);
+    seal(500);
+    control->meet(control->associations.look(dataplane.view, registry, control->now), dataplane, registry);
+    REQUIRE(control->commit(dataplane, registry));
+    CHECK(installed() == 2);
+    CHECK(sealing() == 0x1004);
+    SECTION("") {
+        look();
+    }
+    SECTION("control dies between make and break") {
+        restart_control();
+    }
+    CHECK(installed() == 1);
+    CHECK(sealing() == 0x1004);
+    look();
+    CHECK(sealing() == 0x1004);
+    CHECK(alarms() == "");
+}
+
+TEST_CASE_METHOD(
     ThreeSas, "the last SA: an alarm at its soft lifetime; at its hard one it is removed and nothing seals") {
     write_sa(scratch / "c", 0x1003, 'c', "soft-lifetime-packets = 10\nhard-lifetime-packets = 20\n");
     restart_both();
@@ -291,7 +324,9 @@ TEST_CASE(
     Control control{scratch, config};
     control.link(dataplane, registry);
     std::uint64_t last = 0;
+    std::size_t leases = 0;
     while (dataplane.sealing(0)->id == control.associations.all()[0].id) {
+        REQUIRE(++leases < most_steps);
         auto& sa = *dataplane.sealing(0);
         REQUIRE(sa.end <= std::uint64_t{1} << 32);
         REQUIRE(sa.next < sa.end);

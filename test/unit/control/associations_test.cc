@@ -172,4 +172,46 @@ TEST_CASE_METHOD(
     CHECK(sealed.size() == 2);
 }
 
+TEST_CASE_METHOD(TwoTunnels,
+                 "what opens is named in every resync, in its own slots, and left out once it was refused") {
+    config.tunnels[0].sas_in = {scratch / "in", scratch / "in-next"};
+    write_sa(scratch / "in", 0x2001, 'c');
+    write_sa(scratch / "in-next", 0x2002, 'd');
+    auto registry = Registry::create(max_taps).value();
+    const Dataplane dataplane{1};
+    Control control{scratch, config};
+    const auto opening = [&] {
+        lib::CommandBatch batch;
+        batch.resync_begin();
+        control.associations.fill_resync(batch, registry);
+        batch.commit(lib::Token{1});
+        lib::CommandReader reader{{max_taps, 2, {}, {}}};
+        std::map<std::uint32_t, std::uint32_t> spi_by_slot;
+        for (auto record : batch.records()) {
+            const auto done = reader.take(record);
+            if (!done) {
+                continue;
+            }
+            REQUIRE(done->refusal == lib::Refusal::none);
+            for (const auto& change : done->changes) {
+                if (const auto* const install = std::get_if<lib::SaInstall>(&change);
+                    install != nullptr && install->direction == lib::SaDirection::opens) {
+                    spi_by_slot[install->header.slot] = install->spi;
+                }
+            }
+        }
+        return spi_by_slot;
+    };
+    using Expected = std::map<std::uint32_t, std::uint32_t>;
+    CHECK(opening() == Expected{{0, 0x2001}, {1, 0x2002}});
+
+    control.associations.refused(lib::Refusal::bad_key, lib::SaSlot{lib::max_sas + 1});
+    CHECK(opening() == Expected{{0, 0x2001}});
+    CHECK_FALSE(control.associations.inbound()[1].trouble.empty());
+    CHECK(control.associations.inbound()[0].trouble.empty());
+
+    control.associations.begin_link(dataplane.view, registry, control.now);
+    CHECK(opening() == Expected{{0, 0x2001}, {1, 0x2002}});
+}
+
 }  // namespace flowtap::test

@@ -74,7 +74,8 @@ TEST_CASE_METHOD(Files, "one key in two tunnels is refused, even with another SP
                              Contains((scratch / "two").string()));
 }
 
-TEST_CASE_METHOD(Files, "SAs that open are read beside those that seal, and need keys and SPIs of their own") {
+TEST_CASE_METHOD(Files,
+                 "SAs that open are read beside those that seal, and need keys and SPIs of their own") {
     config.tunnels[0].sas_in = {scratch / "in", scratch / "in-next"};
     write("in", 0x1001, 'c');  // the gateway chose the SPI of what we seal, we that of what it seals
     write("in-next", 0x2002, 'd');
@@ -85,6 +86,9 @@ TEST_CASE_METHOD(Files, "SAs that open are read beside those that seal, and need
     CHECK(loaded->opening[1].file == scratch / "in-next");
     CHECK(loaded->opening[1].tunnel == 0);
 
+    write("in-next", 0x2002, 'd', "00000000", "hard-lifetime-seconds = 60\n");
+    CHECK_THAT(errors(),
+               Contains((scratch / "in-next").string() + ": lifetimes are kept by the end that seals"));
     write("in-next", 0x1001, 'd');
     CHECK_THAT(errors(), Contains("same SPI, 0x1001: this box could not tell them apart") &&
                              Contains((scratch / "in-next").string()));
