@@ -100,9 +100,9 @@ std::expected<OpenedKeys, Trouble> open_keys(const lib::Config& config) {
     if (!sources) {
         return std::unexpected{Trouble{ExitCode::configuration, joined(sources.error())}};
     }
-    auto associations = Associations::load(config);
-    if (!associations) {
-        return std::unexpected{Trouble{ExitCode::configuration, joined(associations.error())}};
+    auto sas = load_sas(config);
+    if (!sas) {
+        return std::unexpected{Trouble{ExitCode::configuration, joined(sas.error())}};
     }
     const auto& state_dir = config.control.state_dir;
     if (auto made = prepare_directory(state_dir, 0700); !made) {
@@ -115,7 +115,7 @@ std::expected<OpenedKeys, Trouble> open_keys(const lib::Config& config) {
     if (!lock) {
         return std::unexpected{lock.error()};
     }
-    return OpenedKeys{std::move(*account), std::move(*sources), std::move(*associations), std::move(*lock)};
+    return OpenedKeys{std::move(*account), std::move(*sources), std::move(*sas), std::move(*lock)};
 }
 
 std::expected<Opened, Trouble> open_all(const lib::Config& config) {
@@ -152,7 +152,7 @@ std::expected<Opened, Trouble> open_all(const lib::Config& config) {
     }
     return Opened{std::move(keys->account),
                   std::move(keys->sources),
-                  std::move(keys->associations),
+                  std::move(keys->sas),
                   std::move(*region),
                   std::move(keys->lock),
                   std::move(*dtcp),
@@ -166,6 +166,7 @@ Application::Application(const lib::Config& config, Opened opened, CriteriaIds i
     : config_{config},
       opened_{std::move(opened)},
       ids_{std::move(ids)},
+      associations_{std::move(opened_.sas)},
       tasking_{config.dataplane.max_taps, opened_.sources.size()},
       service_{config, opened_.sources, ids_, tasking_},
       sequences_{open_sequences(config, opened_.sources)},
@@ -173,9 +174,8 @@ Application::Application(const lib::Config& config, Opened opened, CriteriaIds i
       notifier_{opened_.sources, service_.counters()},
       alerts_{config, tasking_, notifier_, service_.counters()},
       granter_{io_, config.control.state_dir},
-      link_{
-          {io_, config, opened_.sources, tasking_, opened_.associations, granter_, service_, opened_.region},
-          [this] { settle(); }},
+      link_{{io_, config, opened_.sources, tasking_, associations_, granter_, service_, opened_.region},
+            [this] { settle(); }},
       dtcp_{io_,
             std::move(opened_.dtcp),
             opened_.dtcp_group,
@@ -187,14 +187,19 @@ Application::Application(const lib::Config& config, Opened opened, CriteriaIds i
       notifications_{io_, notification_sockets(), notifier_, service_.counters()},
       ctl_{io_, std::move(opened_.ctl), opened_.ctl_group,
            [this](std::string_view line) {
-               const ViewSources sources{config_, tasking_, service_, opened_.associations,
-                                         link_,   load_,    started_};
+               const ViewSources sources{config_, tasking_, service_, associations_, link_, load_, started_};
                return answer_command(sources, line, Now::read())
                    .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
            }},
       timer_{io_},
       signals_{io_, SIGTERM, SIGINT},
-      started_{Now::read().boot} {}
+      started_{Now::read().boot} {
+    std::vector<KeyDigest> keys;
+    for (const auto& association : associations_.all()) {
+        keys.push_back(association.digest);
+    }
+    associations_.begin(granter_.uses(keys), Now::read());
+}
 
 void Application::run() {
     ::signal(SIGPIPE, SIG_IGN);

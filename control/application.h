@@ -33,7 +33,7 @@ namespace flowtap::control {
 struct Opened {
     Account account;
     Sources sources;
-    Associations associations;
+    ConfiguredSas sas;
     lib::CommandRegion region;
     lib::FileDescriptor lock;  ///< held: no second process writes to the state directory
     lib::FileDescriptor dtcp;
@@ -49,7 +49,7 @@ std::expected<Opened, Trouble> open_all(const lib::Config& config);
 struct OpenedKeys {
     Account account;
     Sources sources;
-    Associations associations;
+    ConfiguredSas sas;
     lib::FileDescriptor lock;
 };
 
@@ -77,6 +77,7 @@ class Application {
     const lib::Config& config_;
     Opened opened_;
     CriteriaIds ids_;
+    Associations associations_;
     asio::io_context io_{1};
     Tasking tasking_;
     Service service_;

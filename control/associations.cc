@@ -1,15 +1,8 @@
 #include "control/associations.h"
 
-#include "lib/suite.h"
-
-#include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <set>
 #include <utility>
 
@@ -17,137 +10,29 @@ namespace flowtap::control {
 
 namespace {
 
-/// Names key, salt, tunnel, direction and all else that the file says together; one-way.
-std::uint64_t identity(const lib::StaticSa& sa, std::uint16_t tunnel, std::string_view direction = "") {
-    const auto text = fmt::format("flowtap sa {} {} {} {} {} {}{}", static_cast<std::uint32_t>(sa.spi),
-                                  static_cast<unsigned>(sa.suite), tunnel, sa.extended_sequence,
-                                  sa.udp_encapsulation, sa.padded_length, direction);
-    std::array<std::uint8_t, 32> digest{};
-    unsigned int size = digest.size();
-    static_cast<void>(::HMAC(::EVP_sha256(), sa.key.data(), static_cast<int>(sa.key.size()),
-                             reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(),
-                             &size));
-    std::uint64_t id = 0;
-    std::memcpy(&id, digest.data(), sizeof(id));
-    return id == 0 ? 1 : id;
-}
-
-/// Bytes of every packet of an SA with a padded length.
-std::size_t outer_size(const lib::StaticSa& sa, const lib::SuiteInfo& suite,
-                       const lib::TunnelConfig& tunnel) {
-    const std::size_t ip = tunnel.local.family == lib::Family::ipv4 ? 20 : 40;
-    const std::size_t udp = sa.udp_encapsulation ? 8 : 0;
-    return ip + udp + lib::esp_size(suite, sa.padded_length);
-}
-
 /// Holds the key: the caller wipes it.
-lib::SaInstall record_of(const lib::StaticSa& sa, std::uint16_t tunnel) {
-    lib::SaInstall record;
+void write_record(const ConfiguredSa& configured, lib::SaInstall& record) {
+    const auto& sa = configured.sa;
     record.spi = static_cast<std::uint32_t>(sa.spi);
-    record.tunnel = tunnel;
+    record.tunnel = configured.tunnel;
     record.suite = sa.suite;
     record.key_size = static_cast<std::uint8_t>(sa.key.size());
     record.extended_sequence = sa.extended_sequence ? 1 : 0;
     record.udp_encapsulation = sa.udp_encapsulation ? 1 : 0;
     record.padded_length = sa.padded_length;
     std::ranges::copy(sa.key.bytes(), record.key.begin());
-    return record;
 }
 
 }  // namespace
 
-std::expected<Associations, std::vector<std::string>> Associations::load(const lib::Config& config) {
-    Associations associations;
-    std::vector<std::string> errors;
-    for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
-        const auto& tunnel = config.tunnels[i];
-        auto sa = lib::load_sa_file(tunnel.sa);
-        if (!sa) {
-            for (const auto& error : sa.error()) {
-                errors.push_back(lib::to_string(error));
-            }
-            continue;
-        }
-        const auto* const suite = lib::find_suite(sa->suite);
-        if (const auto size = outer_size(*sa, *suite, tunnel);
-            sa->padded_length != 0 && size > config.delivery.mtu) {
-            errors.push_back(
-                fmt::format("{}: padded-length {} makes packets of {} bytes; the delivery port's mtu is {}",
-                            tunnel.sa.string(), sa->padded_length, size, config.delivery.mtu));
-            continue;
-        }
-        Association association;
-        association.tunnel = static_cast<std::uint16_t>(i);
-        association.digest = key_digest(std::as_const(sa->key).bytes().first(suite->cipher_key_size));
-        association.id = identity(*sa, association.tunnel);
-        association.sa = std::move(*sa);
-        for (const auto& other : associations.all_) {
-            if (other.digest == association.digest) {
-                errors.push_back(
-                    fmt::format("{}: tunnels \"{}\" and \"{}\" have the same key: their IVs would meet. Each "
-                                "needs its own",
-                                config.file.string(), config.tunnels[other.tunnel].name, tunnel.name));
-            }
-        }
-        associations.all_.push_back(std::move(association));
+Associations::Associations(ConfiguredSas configured) {
+    for (auto& sa : configured.sealing) {
+        tunnels_ = std::max(tunnels_, static_cast<std::uint16_t>(sa.tunnel + 1));
+        static_cast<ConfiguredSa&>(all_.emplace_back()) = std::move(sa);
     }
-    associations.load_inbound(config, errors);
-    if (!errors.empty()) {
-        return std::unexpected{std::move(errors)};
+    for (auto& sa : configured.opening) {
+        static_cast<ConfiguredSa&>(inbound_.emplace_back()) = std::move(sa);
     }
-    return associations;
-}
-
-void Associations::load_inbound(const lib::Config& config, std::vector<std::string>& errors) {
-    const auto digest_of = [](const lib::StaticSa& sa) {
-        return key_digest(sa.key.bytes().first(lib::find_suite(sa.suite)->cipher_key_size));
-    };
-    for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
-        const auto& tunnel = config.tunnels[i];
-        if (tunnel.sa_in.empty()) {
-            continue;
-        }
-        auto sa = lib::load_sa_file(tunnel.sa_in);
-        if (!sa) {
-            for (const auto& error : sa.error()) {
-                errors.push_back(lib::to_string(error));
-            }
-            continue;
-        }
-        Inbound inbound;
-        inbound.tunnel = static_cast<std::uint16_t>(i);
-        inbound.id = identity(*sa, inbound.tunnel, " in");
-        const auto digest = digest_of(*sa);
-        const auto same_key = [&](const auto& other) { return digest_of(other.sa) == digest; };
-        if (std::ranges::find(all_, digest, &Association::digest) != all_.end() ||
-            std::ranges::any_of(inbound_, same_key)) {
-            errors.push_back(
-                fmt::format("{}: the key is another SA's too: their IVs would meet. Each tunnel and "
-                            "direction needs its own",
-                            tunnel.sa_in.string()));
-        }
-        if (std::ranges::any_of(inbound_, [&](const Inbound& other) { return other.sa.spi == sa->spi; })) {
-            errors.push_back(fmt::format("{}: the SPI is another tunnel's too: it has to tell them apart",
-                                         tunnel.sa_in.string()));
-        }
-        inbound.sa = std::move(*sa);
-        inbound_.push_back(std::move(inbound));
-    }
-}
-
-std::vector<std::string> Associations::warnings(const lib::Config& config) const {
-    std::vector<std::string> sentences;
-    for (const auto& association : all_) {
-        const auto& suite = *lib::find_suite(association.sa.suite);
-        if (suite.legacy) {
-            const auto& tunnel = config.tunnels[association.tunnel];
-            sentences.push_back(
-                fmt::format("tunnel \"{}\": {}: {} is a legacy suite, too weak for a new installation; "
-                            "\"{}\" is a good one",
-                            tunnel.name, tunnel.sa.string(), suite.name, lib::suites.front().name));
-        }
-    }
-    return sentences;
 }
 
 Associations::Need Associations::need_of(std::size_t place, const Association& association,
@@ -155,14 +40,11 @@ Associations::Need Associations::need_of(std::size_t place, const Association& a
     return {place, association.digest, registry.granted(association.digest), association.space()};
 }
 
-std::vector<Associations::Need> Associations::begin_link(const lib::StatusView& status, Registry& registry) {
+Associations::Needs Associations::begin_link(const lib::StatusView& status, Registry& registry, Now now) {
     in_flight_.clear();
     for (auto& inbound : inbound_) {
         inbound.trouble.clear();
     }
-    const auto shown = [&](std::uint32_t slot) {
-        return status.status().manager.sa_lease_end[slot].load(std::memory_order_relaxed);
-    };
     std::set<lib::SaSlot> taken;
     for (auto& association : all_) {
         association.slot.reset();
@@ -170,54 +52,67 @@ std::vector<Associations::Need> Associations::begin_link(const lib::StatusView& 
         association.end = 0;
         association.kept = false;
         association.wanted = false;
-        for (std::uint32_t number = 0; number < lib::max_sas && !association.slot; ++number) {
+        association.leaving = false;
+        association.refused = false;
+        association.passed_over = false;
+        association.trouble.clear();
+        for (std::uint32_t number = 0; number < lib::max_sas && !association.slot && !association.spent;
+             ++number) {
             const auto slot = lib::SaSlot{number};
             const auto grant = registry.grant(slot);
-            const auto end = shown(number);
+            const auto end = status.status().manager.sa_lease_end[number].load(std::memory_order_relaxed);
             if (grant.sa_id == association.id && grant.epoch == status.epoch() && end > 1 &&
                 end <= grant.end && taken.insert(slot).second) {
                 association.slot = slot;
                 association.end = end;
                 association.kept = true;
+                start_counting(association, status, now);
             }
         }
     }
-    std::vector<Need> needs;
-    std::uint32_t number = 0;
-    for (std::size_t place = 0; place < all_.size(); ++place) {
-        auto& association = all_[place];
-        if (association.kept) {
-            continue;
+    Needs needs;
+    for (std::uint16_t tunnel = 0; tunnel < tunnels_; ++tunnel) {
+        // Of two the newer one was about to take over, or had: it seals already, and the resync leaves the
+        // other out.
+        const auto* const present = sealing_in(tunnel);
+        for (auto& association : all_) {
+            if (association.tunnel == tunnel && association.kept && &association != present) {
+                association.kept = false;
+                association.slot.reset();
+                spend(association);
+            }
         }
-        while (number < lib::max_sas && (shown(number) != 0 || taken.contains(lib::SaSlot{number}))) {
-            ++number;
+        if (present == nullptr) {
+            call(tunnel, status, registry, needs);
         }
-        if (number == lib::max_sas) {
-            association.trouble = "no slot is free in the dataplane";
-            continue;
-        }
-        association.slot = lib::SaSlot{number++};
-        association.wanted = true;
-        needs.push_back(need_of(place, association, registry));
     }
     return needs;
 }
 
-void Associations::granted(std::size_t place, const std::expected<lib::Lease, std::string>& lease,
-                           lib::Epoch epoch, Registry& registry) {
+Associations::Needs Associations::granted(std::size_t place,
+                                          const std::expected<lib::Lease, std::string>& lease,
+                                          lib::Epoch epoch, const lib::StatusView& status,
+                                          Registry& registry) {
     auto& association = all_[place];
     if (!association.wanted || !association.slot) {
-        return;  // asked for on a link that is gone: what was granted is skipped
+        return {};  // asked for on a link that is gone: what was granted is skipped
     }
     association.wanted = false;
-    if (!lease) {
-        association.trouble = lease.error();
-        return;
+    if (lease) {
+        association.trouble.clear();
+        association.lease = *lease;
+        registry.set_grant(*association.slot,
+                           {association.digest, association.id, epoch, lease->first + lease->count});
+        return {};
     }
-    association.trouble.clear();
-    association.lease = *lease;
-    registry.set_grant(*association.slot,
-                       {association.digest, association.id, epoch, lease->first + lease->count});
+    association.trouble = lease.error();
+    association.passed_over = true;
+    if (!association.kept) {
+        association.slot.reset();
+    }
+    Needs needs;
+    call(association.tunnel, status, registry, needs);
+    return needs;
 }
 
 bool Associations::waiting() const {
@@ -226,24 +121,28 @@ bool Associations::waiting() const {
 
 void Associations::install(lib::CommandBatch& batch, const Association& association,
                            const lib::Lease& lease) {
-    lib::SaInstall record = record_of(association.sa, association.tunnel);
+    lib::SaInstall record;
+    write_record(association, record);
     record.lease = lease;
     batch.install_sa(*association.slot, association.id, record);
     ::OPENSSL_cleanse(&record, sizeof(record));
 }
 
 void Associations::install(lib::CommandBatch& batch, const Inbound& inbound, lib::SaSlot slot) {
-    lib::SaInstall record = record_of(inbound.sa, inbound.tunnel);
+    lib::SaInstall record;
+    write_record(inbound, record);
     record.direction = lib::SaDirection::opens;
     batch.install_sa(slot, inbound.id, record);
     ::OPENSSL_cleanse(&record, sizeof(record));
 }
 
 void Associations::fill_resync(lib::CommandBatch& batch, Registry& registry) {
+    in_flight_.clear();
     for (std::uint32_t number = 0; number < lib::max_sas; ++number) {
         const auto slot = lib::SaSlot{number};
         const bool named = std::ranges::any_of(all_, [&](const Association& association) {
-            return association.slot == slot && (association.kept || association.lease);
+            return association.slot == slot && !association.leaving &&
+                   (association.kept || association.lease);
         });
         if (auto grant = registry.grant(slot); !named && grant.epoch != lib::Epoch{}) {
             grant.epoch = {};  // about to be left out
@@ -252,11 +151,13 @@ void Associations::fill_resync(lib::CommandBatch& batch, Registry& registry) {
     }
     for (std::size_t place = 0; place < all_.size(); ++place) {
         const auto& association = all_[place];
-        if (association.kept) {
+        if (association.leaving) {
+            in_flight_.push_back({place});
+        } else if (association.kept) {
             install(batch, association, {association.end - 1, 1});
         } else if (association.lease) {
             install(batch, association, *association.lease);
-            in_flight_.push_back(place);
+            in_flight_.push_back({place, association.lease->first + association.lease->count});
         }
     }
     for (std::uint32_t number = 0; number < inbound_.size(); ++number) {
@@ -269,7 +170,8 @@ void Associations::fill_resync(lib::CommandBatch& batch, Registry& registry) {
 std::optional<Associations::Need> Associations::lease_low(lib::SaSlot slot, const Registry& registry) {
     for (std::size_t place = 0; place < all_.size(); ++place) {
         auto& association = all_[place];
-        if (association.slot == slot && !association.wanted && !association.lease) {
+        if (association.slot == slot && !association.wanted && !association.lease && !association.leaving &&
+            association.end < association.space().end) {
             association.wanted = true;
             return need_of(place, association, registry);
         }
@@ -277,24 +179,39 @@ std::optional<Associations::Need> Associations::lease_low(lib::SaSlot slot, cons
     return std::nullopt;
 }
 
-std::vector<Associations::Need> Associations::retry(const Registry& registry) {
-    std::vector<Need> needs;
+Associations::Needs Associations::retry(const lib::StatusView& status, const Registry& registry) {
+    Needs needs;
     for (std::size_t place = 0; place < all_.size(); ++place) {
         auto& association = all_[place];
-        if (association.slot && !association.trouble.empty() && !association.wanted && !association.lease) {
+        association.passed_over = false;
+        if (association.kept && !association.trouble.empty() && !association.wanted && !association.lease &&
+            !association.leaving) {
             association.wanted = true;
             needs.push_back(need_of(place, association, registry));
+        }
+    }
+    for (std::uint16_t tunnel = 0; tunnel < tunnels_; ++tunnel) {
+        if (sealing(tunnel) == nullptr && !is_coming(tunnel)) {
+            call(tunnel, status, registry, needs);
         }
     }
     return needs;
 }
 
-bool Associations::fill(lib::CommandBatch& batch, const lib::StatusView& status) {
+bool Associations::fill(lib::CommandBatch& batch, const lib::StatusView& status, Registry& registry) {
     if (!in_flight_.empty()) {
         return false;
     }
     for (std::size_t place = 0; place < all_.size(); ++place) {
         const auto& association = all_[place];
+        if (association.leaving) {
+            auto grant = registry.grant(*association.slot);
+            grant.epoch = {};
+            registry.set_grant(*association.slot, grant);
+            batch.remove_sa(*association.slot, association.id);
+            in_flight_.push_back({place});
+            continue;
+        }
         if (!association.lease) {
             continue;
         }
@@ -302,34 +219,46 @@ bool Associations::fill(lib::CommandBatch& batch, const lib::StatusView& status)
             status.status().manager.sa_lease_end[static_cast<std::size_t>(*association.slot)].load(
                 std::memory_order_relaxed);
         // A block that was recorded and never arrived is skipped: the SA is installed anew behind it.
-        if (association.lease->first == std::max(shown, association.end)) {
+        if (association.kept && association.lease->first == std::max(shown, association.end)) {
             batch.extend_lease(*association.slot, association.id, *association.lease);
         } else {
             install(batch, association, *association.lease);
         }
-        in_flight_.push_back(place);
+        in_flight_.push_back({place, association.lease->first + association.lease->count});
     }
     return !in_flight_.empty();
 }
 
-void Associations::committed() {
-    for (const auto place : std::exchange(in_flight_, {})) {
+void Associations::committed(const lib::StatusView& status, Now now) {
+    for (const auto& [place, end] : std::exchange(in_flight_, {})) {
         auto& association = all_[place];
-        association.end = association.lease->first + association.lease->count;
-        association.lease.reset();
-        association.kept = true;
+        if (end == 0) {
+            association.leaving = false;
+            association.kept = false;
+            association.slot.reset();
+            continue;
+        }
+        association.end = end;
+        if (association.lease && association.lease->first + association.lease->count == end) {
+            association.lease.reset();
+        }
+        if (!std::exchange(association.kept, true)) {
+            start_counting(association, status, now);
+            succeed(place);
+        }
     }
 }
 
 void Associations::refused(lib::Refusal refusal, lib::SaSlot slot) {
     const bool of_key = refusal == lib::Refusal::bad_key || refusal == lib::Refusal::bad_lease;
     for (auto& association : all_) {
-        if (of_key && association.slot == slot) {
+        if (of_key && association.slot == slot && !association.leaving) {
             association.trouble = "the dataplane refuses the key or its lease";
             association.slot.reset();
             association.lease.reset();
             association.kept = false;
             association.wanted = false;
+            association.refused = true;
         }
     }
     if (const auto number = static_cast<std::size_t>(slot);

@@ -215,7 +215,7 @@ void DataplaneLink::keep_registry() {
         return;
     }
     phase_ = Phase::leasing;
-    ask(parts_.associations.begin_link(session_->status, parts_.tasking.registry()));
+    ask(parts_.associations.begin_link(session_->status, parts_.tasking.registry(), Now::read()));
 }
 
 void DataplaneLink::ask(const std::vector<Associations::Need>& needs) {
@@ -224,11 +224,15 @@ void DataplaneLink::ask(const std::vector<Associations::Need>& needs) {
             if (link != link_number_) {
                 return;
             }
-            const auto& tunnel = parts_.config.tunnels[parts_.associations.all()[place].tunnel].name;
+            auto& associations = parts_.associations;
+            const auto& association = associations.all()[place];
             if (!lease) {
-                spdlog::error("tunnel \"{}\": no counter lease: {}", tunnel, lease.error());
+                spdlog::error("tunnel \"{}\": SPI {:#x}: no counter lease: {}",
+                              parts_.config.tunnels[association.tunnel].name,
+                              static_cast<std::uint32_t>(association.sa.spi), lease.error());
             }
-            parts_.associations.granted(place, lease, session_->status.epoch(), parts_.tasking.registry());
+            ask(associations.granted(place, lease, session_->status.epoch(), session_->status,
+                                     parts_.tasking.registry()));
             step();
         };
         parts_.granter.grant(need.key, need.space, need.witness, done);
@@ -264,7 +268,7 @@ void DataplaneLink::complete(const lib::CompletionRecord& record) {
             if (phase_ == Phase::resyncing) {
                 spdlog::info("dataplane: restored, {} taps are live", tasking.taps().size());
             }
-            parts_.associations.committed();
+            parts_.associations.committed(session_->status, Now::read());
             tasking.committed();
             phase_ = Phase::ready;
             return;
@@ -332,7 +336,7 @@ void DataplaneLink::advance() {
         if (tasking.resync_wanted() || session_->hanging) {
             return;  // in a while
         }
-        const bool leases = parts_.associations.fill(batch_, session_->status);
+        const bool leases = parts_.associations.fill(batch_, session_->status, tasking.registry());
         const bool taps = !leases && tasking.fill(batch_, commit_records);
         if (leases || taps) {
             commit(Phase::committing);
@@ -394,6 +398,36 @@ void DataplaneLink::watch() {
     }
 }
 
+/// What the medium does not take now is offered again later.
+void DataplaneLink::record(std::vector<UseRecord> uses) {
+    parts_.granter.record(std::move(uses), [this](const std::string& reason, const auto& unrecorded) {
+        spdlog::error("the use of keys is not recorded: {}", reason);
+        unrecorded_.insert(unrecorded_.end(), unrecorded.begin(), unrecorded.end());
+    });
+}
+
+/// An alarm is logged once, when it begins.
+void DataplaneLink::look_at_lifetimes(Now now) {
+    auto& associations = parts_.associations;
+    if (ready()) {
+        ask(associations.look(session_->status, parts_.tasking.registry(), now));
+    }
+    if (auto records = associations.take_records(); !records.empty()) {
+        record(std::move(records));
+    }
+    for (const auto& event : associations.take_events(parts_.config)) {
+        spdlog::warn("{}", event);
+    }
+    std::set<std::string> alarms;
+    for (auto& alarm : associations.alarms(parts_.config, ready())) {
+        if (!alarms_.contains(alarm)) {
+            spdlog::error("alarm: {}", alarm);
+        }
+        alarms.insert(std::move(alarm));
+    }
+    alarms_ = std::move(alarms);
+}
+
 void DataplaneLink::tick(Now now) {
     lib::add(parts_.region.block().heartbeat, 1);
     if (session_) {
@@ -401,8 +435,12 @@ void DataplaneLink::tick(Now now) {
     }
     if (ready() && lease_retry_ <= now.boot) {
         lease_retry_ = now.boot + lease_pause;
-        ask(parts_.associations.retry(parts_.tasking.registry()));
+        if (!unrecorded_.empty()) {
+            record(std::exchange(unrecorded_, {}));
+        }
+        ask(parts_.associations.retry(session_->status, parts_.tasking.registry()));
     }
+    look_at_lifetimes(now);
     step();
 }
 

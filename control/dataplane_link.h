@@ -29,6 +29,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace flowtap::control {
 
@@ -99,6 +100,8 @@ class DataplaneLink {
     void take_completions();
     void complete(const lib::CompletionRecord& record);
     void advance();
+    void look_at_lifetimes(Now now);
+    void record(std::vector<UseRecord> uses);
     void push();
     void commit(Phase phase);
 
@@ -119,6 +122,8 @@ class DataplaneLink {
     std::uint64_t connections_ = 0;
     std::string trouble_ = "not connected yet";
     std::set<std::uint32_t> lost_ports_;
+    std::vector<UseRecord> unrecorded_;
+    std::set<std::string> alarms_;  ///< of the associations, as they were last logged
     bool stopping_ = false;
 };
 

@@ -12,6 +12,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace flowtap::control {
 
@@ -25,10 +26,19 @@ class LeaseGranter {
     LeaseGranter(const LeaseGranter&) = delete;
     LeaseGranter& operator=(const LeaseGranter&) = delete;
 
+    /// What is on record of the keys, in their order; nothing of any where the record
+    /// cannot be read, and then no lease is granted either. Waits for the medium: before the event loop runs.
+    std::vector<KeyUse> uses(const std::vector<KeyDigest>& keys);
+
     /// `done` is called on `io`. The record must not say less than `witness`.
     void grant(const KeyDigest& key, const SequenceSpace& space, std::uint64_t witness, Done done);
 
+    /// `failed` is called on `io` with the reason, and what was to be recorded, if it could not be.
+    using Failed = std::function<void(std::string, std::vector<UseRecord>)>;
+    void record(std::vector<UseRecord> uses, Failed failed);
+
   private:
+    std::expected<void, std::string> open_now();
     std::expected<lib::Lease, std::string> grant_now(const KeyDigest& key, const SequenceSpace& space,
                                                      std::uint64_t witness);
 

@@ -5,69 +5,30 @@
 #include <fmt/format.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/sha.h>
 
 #include <algorithm>
 #include <charconv>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 namespace flowtap::control {
 
 namespace {
 
-constexpr std::string_view first_line = "flowtap-leases 1";
-constexpr std::size_t largest_file = std::size_t{64} * 1024;
-constexpr std::uint64_t first_counter = 1;  // RFC 4303 section 3.3.3: the first packet's number
+/// Thousands of keys, those that are out of use too.
+constexpr std::size_t largest_file = std::size_t{1} << 20;
 
-std::string hex(std::span<const std::uint8_t> bytes) {
-    std::string text;
-    for (const auto byte : bytes) {
-        text += fmt::format("{:02x}", byte);
-    }
-    return text;
-}
-
-std::optional<std::uint64_t> number(std::string_view text) {
+/// The one line of the marker.
+std::optional<std::uint64_t> generation_from(std::string_view text) {
     std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size()) {
+    const auto end = text.find('\n');
+    const auto* const last = text.data() + (end == std::string_view::npos ? 0 : end);
+    const auto [read, error] = std::from_chars(text.data(), last, value);
+    if (error != std::errc{} || read != last) {
         return std::nullopt;
     }
     return value;
-}
-
-std::optional<KeyDigest> digest_from(std::string_view text) {
-    KeyDigest digest{};
-    if (text.size() != 2 * digest.size()) {
-        return std::nullopt;
-    }
-    for (std::size_t i = 0; i < digest.size(); ++i) {
-        const char* const pair = text.data() + 2 * i;
-        if (std::from_chars(pair, pair + 2, digest[i], 16).ptr != pair + 2) {
-            return std::nullopt;
-        }
-    }
-    return digest;
-}
-
-std::string sha256_line(std::string_view content) {
-    std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
-    const std::string text{content};
-    static_cast<void>(
-        ::EVP_Digest(text.data(), text.size(), digest.data(), nullptr, ::EVP_sha256(), nullptr));
-    return fmt::format("sha256 {}\n", hex(digest));
-}
-
-/// Takes the first line off `text`, without its line end; false: there is none.
-bool next_line(std::string_view& text, std::string_view& line) {
-    const auto end = text.find('\n');
-    if (end == std::string_view::npos) {
-        return false;
-    }
-    line = text.substr(0, end);
-    text.remove_prefix(end + 1);
-    return true;
 }
 
 /// The first value after the block of `space` that `value`, which is below its end, lies in.
@@ -117,9 +78,7 @@ std::expected<LeaseStore, std::string> LeaseStore::open(std::filesystem::path di
         return std::unexpected{fmt::format("{} is missing beside {}: {}", marker.string(), leases.string(),
                                            advice(store.directory_))};
     }
-    std::string_view text = **marked;
-    std::string_view line;
-    const auto expected = next_line(text, line) ? number(line) : std::nullopt;
+    const auto expected = generation_from(**marked);
     if (!expected) {
         return std::unexpected{
             fmt::format("{}: not a generation number: {}", marker.string(), advice(store.directory_))};
@@ -128,59 +87,31 @@ std::expected<LeaseStore, std::string> LeaseStore::open(std::filesystem::path di
         return std::unexpected{fmt::format("{} is lost: {}", leases.string(), advice(store.directory_))};
     }
     if (*content) {
-        if (auto loaded = store.load(**content); !loaded) {
+        auto loaded = parse_lease_file(**content);
+        if (!loaded) {
             return std::unexpected{
                 fmt::format("{}: {}: {}", leases.string(), loaded.error(), advice(store.directory_))};
         }
+        store.file_ = std::move(*loaded);
     }
-    if (store.generation_ == *expected) {
+    if (store.file_.generation == *expected) {
         return store;
     }
-    if (store.generation_ + 1 != *expected) {
+    if (store.file_.generation + 1 != *expected) {
         return std::unexpected{
             fmt::format("{} is of generation {}, but generation {} was written: it was rolled "
                         "back: {}",
-                        leases.string(), store.generation_, *expected, advice(store.directory_))};
+                        leases.string(), store.file_.generation, *expected, advice(store.directory_))};
     }
-    for (auto& [key, next] : store.next_) {
+    for (auto& [key, record] : store.file_.keys) {
         // Which space the lost grant was of is not known: the wider block covers both.
-        next = end_of_block(next, extended_space);
+        record.next = end_of_block(record.next, extended_space);
     }
-    store.generation_ = *expected;
+    store.file_.generation = *expected;
     if (auto saved = store.save(); !saved) {
         return std::unexpected{saved.error()};
     }
     return store;
-}
-
-std::expected<void, std::string> LeaseStore::load(std::string_view content) {
-    const auto tail = content.rfind("sha256 ");
-    if (tail == std::string_view::npos || sha256_line(content.substr(0, tail)) != content.substr(tail)) {
-        return std::unexpected{"damaged (its digest does not match)"};
-    }
-    content = content.substr(0, tail);
-    std::string_view line;
-    if (!next_line(content, line) || line != first_line) {
-        return std::unexpected{fmt::format("does not start with '{}'", first_line)};
-    }
-    if (!next_line(content, line) || !line.starts_with("generation ")) {
-        return std::unexpected{"has no generation"};
-    }
-    const auto generation = number(line.substr(11));
-    if (!generation) {
-        return std::unexpected{"has no generation"};
-    }
-    generation_ = *generation;
-    while (next_line(content, line)) {
-        const auto space = line.find(' ');
-        const auto key = digest_from(line.substr(0, space));
-        const auto next = space == std::string_view::npos ? std::nullopt : number(line.substr(space + 1));
-        if (!key || !next || *next < first_counter) {
-            return std::unexpected{"has a line that is no record"};
-        }
-        next_[*key] = *next;
-    }
-    return {};
 }
 
 std::expected<void, std::string> LeaseStore::save() {
@@ -190,13 +121,14 @@ std::expected<void, std::string> LeaseStore::save() {
                         "is well again",
                         directory_.string())};
     }
-    const auto generation = generation_ + 1;
-    std::string content = fmt::format("{}\ngeneration {}\n", first_line, generation);
-    for (const auto& [key, next] : next_) {
-        content += fmt::format("{} {}\n", hex(key), next);
+    LeaseFile next = file_;
+    ++next.generation;
+    const std::string content = write_lease_file(next);
+    if (content.size() > largest_file) {
+        return std::unexpected{
+            fmt::format("{}: too many keys are on record", (directory_ / "leases").string())};
     }
-    content += sha256_line(content);
-    if (auto marked = write_durably(directory_ / "leases.generation", fmt::format("{}\n", generation));
+    if (auto marked = write_durably(directory_ / "leases.generation", fmt::format("{}\n", next.generation));
         !marked) {
         broken_ = true;
         return marked;
@@ -205,14 +137,14 @@ std::expected<void, std::string> LeaseStore::save() {
         broken_ = true;
         return written;
     }
-    generation_ = generation;
+    file_.generation = next.generation;
     return {};
 }
 
 std::expected<std::size_t, std::string> LeaseStore::record_new(std::span<const KeyDigest> keys) {
     std::size_t fresh = 0;
     for (const auto& key : keys) {
-        fresh += next_.try_emplace(key, first_counter).second ? 1U : 0U;
+        fresh += file_.keys.try_emplace(key).second ? 1U : 0U;
     }
     if (fresh != 0) {
         if (auto saved = save(); !saved) {
@@ -222,9 +154,10 @@ std::expected<std::size_t, std::string> LeaseStore::record_new(std::span<const K
     return fresh;
 }
 
-std::expected<lib::Lease, std::string> LeaseStore::grant(const KeyDigest& key, const SequenceSpace& space) {
-    const auto found = next_.find(key);
-    if (found == next_.end()) {
+std::expected<lib::Lease, std::string> LeaseStore::grant(const KeyDigest& key, const SequenceSpace& space,
+                                                         std::int64_t utc) {
+    const auto found = file_.keys.find(key);
+    if (found == file_.keys.end()) {
         return std::unexpected{fmt::format(
             "{}: no counter record of this key: if it has never been used, record it by flowtap-control "
             "--new-keys; otherwise install a new one",
@@ -234,33 +167,68 @@ std::expected<lib::Lease, std::string> LeaseStore::grant(const KeyDigest& key, c
         return std::unexpected{fmt::format(
             "{}: the counter record of this key was rolled back: install a new key", directory_.string())};
     }
-    const std::uint64_t first = found->second;
+    KeyRecord& record = found->second;
+    if (record.spent) {
+        return std::unexpected{"the key is spent: install a new one"};
+    }
+    const std::uint64_t first = record.next;
     if (first >= space.end) {
         return std::unexpected{"the key's sequence numbers are used up: install a new one"};
     }
     const std::uint64_t end = end_of_block(first, space);
-    found->second = end;
+    record.next = end;
+    record.first_use = record.first_use == 0 ? utc : record.first_use;
     if (auto saved = save(); !saved) {
         return std::unexpected{saved.error()};
     }
     return lib::Lease{first, end - first};
 }
 
+KeyUse LeaseStore::use(const KeyDigest& key, std::int64_t utc) const {
+    const auto found = file_.keys.find(key);
+    if (found == file_.keys.end()) {
+        return {};
+    }
+    const KeyRecord& record = found->second;
+    const bool begun = record.first_use != 0 && utc > record.first_use;
+    const auto age = begun ? static_cast<std::uint64_t>(utc - record.first_use) : 0;
+    return {{{std::max(record.seconds, age), record.next - 1, record.bytes}},
+            record.first_use != 0,
+            record.spent};
+}
+
+std::expected<void, std::string> LeaseStore::record(std::span<const UseRecord> uses) {
+    bool changed = false;
+    for (const auto& use : uses) {
+        const auto found = file_.keys.find(use.key);
+        if (found == file_.keys.end()) {
+            continue;
+        }
+        const KeyRecord before = found->second;
+        KeyRecord& record = found->second;
+        record.seconds = std::max(record.seconds, use.seconds);
+        record.bytes = std::max(record.bytes, use.bytes);
+        record.spent = record.spent || use.spent;
+        changed = changed || record != before;
+    }
+    return changed ? save() : std::expected<void, std::string>{};
+}
+
 std::uint64_t LeaseStore::next(const KeyDigest& key) const {
-    const auto found = next_.find(key);
-    return found == next_.end() ? 0 : found->second;
+    const auto found = file_.keys.find(key);
+    return found == file_.keys.end() ? 0 : found->second.next;
 }
 
 bool LeaseStore::check_witness(const KeyDigest& key, std::uint64_t end) {
-    const auto found = next_.find(key);
-    if (found == next_.end() || rolled_back_.contains(key)) {
+    const auto found = file_.keys.find(key);
+    if (found == file_.keys.end() || rolled_back_.contains(key)) {
         return false;
     }
-    if (found->second >= end) {
+    if (found->second.next >= end) {
         return true;
     }
     rolled_back_.insert(key);
-    found->second = extended_space.end;
+    found->second.next = extended_space.end;
     static_cast<void>(save());  // should this fail too, the key is still refused for as long as we run
     return false;
 }

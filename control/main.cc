@@ -42,8 +42,8 @@ int record_new_keys(const lib::Config& config) {
         return leave({ExitCode::failure, store.error()});
     }
     std::vector<control::KeyDigest> keys;
-    for (const auto& association : opened->associations.all()) {
-        keys.push_back(association.digest);
+    for (const auto& sa : opened->sas.sealing) {  // what opens takes no counters
+        keys.push_back(sa.digest);
     }
     const auto recorded = store->record_new(keys);
     if (!recorded) {
@@ -98,7 +98,7 @@ int serve(const lib::Config& config) {
     if (auto dropped = control::drop_privileges(opened->account); !dropped) {
         return leave(dropped.error());
     }
-    for (const auto& warning : opened->associations.warnings(config)) {
+    for (const auto& warning : control::legacy_warnings(opened->sas, config)) {
         spdlog::warn("{}", warning);
     }
     auto ids = control::CriteriaIds::open(config.control.state_dir);

@@ -1,6 +1,7 @@
 #include "control/views.h"
 
 #include "control/admission.h"
+#include "control/sa_view.h"
 #include "lib/next_hops.h"
 
 #include <fmt/format.h>
@@ -96,11 +97,8 @@ json alarms(const ViewSources& sources) {
         list.push_back(
             fmt::format("the dataplane is not in service: {}", trouble.empty() ? "restoring" : trouble));
     }
-    for (const auto& association : sources.associations.all()) {
-        if (!association.trouble.empty()) {
-            list.push_back(fmt::format("tunnel \"{}\": {}", sources.config.tunnels[association.tunnel].name,
-                                       association.trouble));
-        }
+    for (auto& alarm : sources.associations.alarms(sources.config, sources.link.ready())) {
+        list.push_back(std::move(alarm));
     }
     for (const auto& inbound : sources.associations.inbound()) {
         if (!inbound.trouble.empty()) {
@@ -262,39 +260,8 @@ json destinations(const ViewSources& sources) {
 
 json delivery_view(const ViewSources& sources) {
     auto list = json::array();
-    const auto* const dataplane = manager(sources);
-    for (const auto& association : sources.associations.all()) {
-        json tunnel{{"name", sources.config.tunnels[association.tunnel].name},
-                    {"spi", static_cast<std::uint32_t>(association.sa.spi)},
-                    {"suite", lib::find_suite(association.sa.suite)->name}};
-        std::uint64_t next = 0;
-        std::uint64_t end = 0;
-        std::uint64_t packets = 0;
-        std::uint64_t bytes = 0;
-        if (dataplane != nullptr && association.slot) {
-            const auto slot = static_cast<std::size_t>(*association.slot);
-            const auto* const status = sources.link.status();
-            next = load(dataplane->sa_next[slot]);
-            end = load(dataplane->sa_lease_end[slot]);
-            for (std::size_t worker = 0; worker < status->shape().worker_count; ++worker) {
-                const auto& sealed = status->status().workers[worker].sas[slot];
-                packets += load(sealed[lib::SaCounter::sealed_packets]);
-                bytes += load(sealed[lib::SaCounter::sealed_bytes]);
-            }
-            const auto& slow_path = status->status().slow_path.sas[slot];
-            packets += load(slow_path[lib::SaCounter::sealed_packets]);
-            bytes += load(slow_path[lib::SaCounter::sealed_bytes]);
-        }
-        tunnel["state"] = association.kept && dataplane != nullptr ? "up"
-                          : !association.trouble.empty()           ? "refused"
-                                                                   : "down";
-        tunnel["trouble"] = association.trouble;
-        tunnel["sealed-packets"] = packets;
-        tunnel["sealed-bytes"] = bytes;
-        tunnel["lease-remaining"] = end > next ? end - next : 0;
-        tunnel["sequence-remaining"] =
-            next != 0 && association.space().end > next ? association.space().end - next : 0;
-        list.push_back(std::move(tunnel));
+    for (std::size_t tunnel = 0; tunnel < sources.config.tunnels.size(); ++tunnel) {
+        list.push_back(tunnel_view(sources, static_cast<std::uint16_t>(tunnel)));
     }
     auto lost = json::object();
     for (std::size_t i = 0; i < lib::worker_counters.size(); ++i) {

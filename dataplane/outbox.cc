@@ -100,10 +100,12 @@ void Outbox::seal_for(const ActiveSa& sa, std::span<crypto::SealJob> jobs,
     const std::size_t sealed = sealer_.seal_burst(std::move(block), jobs);
 
     std::uint64_t bytes = 0;
+    std::uint64_t outer_bytes = 0;
     for (std::size_t k = 0; k < jobs.size(); ++k) {
         const crypto::SealJob& job = jobs[k];
         if (job.verdict == crypto::SealVerdict::sealed) [[likely]] {
             bytes += job.length;
+            outer_bytes += job.sealed_length;
             finish(*packets_[packets[k]], job.sealed, job.sealed_length, *ethernet);
         } else {
             fail(packets[k], cause_of(job.verdict, shortage));
@@ -112,6 +114,8 @@ void Outbox::seal_for(const ActiveSa& sa, std::span<crypto::SealJob> jobs,
     lib::SaCounters& counters = parts_.status.sas[static_cast<std::size_t>(sa.slot)];
     lib::add(counters[lib::SaCounter::sealed_packets], sealed);
     lib::add(counters[lib::SaCounter::sealed_bytes], bytes);
+    lib::add(counters[lib::SaCounter::encrypted_bytes],
+             outer_bytes - sealed * (sa.sa->headroom() + sa.sa->suite().icv_size));
 }
 
 /// Gives back the packets of copies that are lost; returns how many are left, in order.

@@ -71,12 +71,19 @@ struct DeliveryConfig {
     std::uint32_t mtu = 1500;           ///< largest IP packet on the delivery port, 576..9198
 };
 
+/// A tunnel takes two places in the dataplane while one SA takes over from another.
+inline constexpr std::size_t max_tunnels = max_sas / 2;
+inline constexpr std::size_t max_tunnel_sas = 64;
+/// What opens needs a place each, so that every tunnel can have so many.
+inline constexpr std::size_t max_tunnel_sas_in = max_sas / max_tunnels;
+
 struct TunnelConfig {
     std::string name;
     IpAddress local;
     IpAddress remote;
-    std::filesystem::path sa;       ///< file of static keys
-    std::filesystem::path sa_in{};  ///< the same for what the gateway seals; empty: nothing is opened
+    std::vector<std::filesystem::path> sas;  ///< files of static keys, in the order of their use
+    /// The same for what the gateway seals, all at a time; empty: nothing is opened.
+    std::vector<std::filesystem::path> sas_in{};
 };
 
 /// No two routes overlap: there is never a question which of two a copy takes.

@@ -144,13 +144,16 @@ ConfigSection delivery_section() {
 ConfigSection tunnel_section() {
     using S = TunnelConfig;
     return list_section<S>(
-        "tunnel", false, max_sas, &Config::tunnels, "An ESP tunnel to a mediation gateway.",
+        "tunnel", false, max_tunnels, &Config::tunnels, "An ESP tunnel to a mediation gateway.",
         {required_key("name", &S::name, name_text(), "what routes call it"),
          required_key("local", &S::local, ip_address(), "outer source address, one of this box"),
          required_key("remote", &S::remote, ip_address(), "outer destination address, of the same family"),
-         required_key("sa", &S::sa, existing_file(), "file of static keys, mode 0600"),
-         optional_key("sa-in", &S::sa_in, existing_file(),
-                      "the same for what comes out of the tunnel; with `interface` of [delivery]",
+         required_key("sa", &S::sas, one_or_more(existing_file(), max_tunnel_sas),
+                      "files of static keys, mode 0600, in the order of their use: when one has reached its "
+                      "soft lifetime, the next takes over"),
+         optional_key("sa-in", &S::sas_in, one_or_more(existing_file(), max_tunnel_sas_in),
+                      "the same for what comes out of the tunnel, all of them at a time; with `interface` of "
+                      "[delivery]",
                       "nothing is taken from the tunnel")},
         [](ConfigReader& reader, const toml::table&, S& tunnel) { reader.tunnels.push_back(tunnel.name); });
 }

@@ -131,4 +131,24 @@ ConfigType<std::vector<Item>> list_of(ConfigType<Item> item, std::size_t fewest,
             }};
 }
 
+/// A list; one item may stand alone. Every bad item is an error; then the whole is.
+template <typename Item>
+ConfigType<std::vector<Item>> one_or_more(ConfigType<Item> item, std::size_t most) {
+    auto type = list_of(item, 1, most);
+    const std::string phrase = fmt::format("{}, or {}", item.phrase, type.phrase);
+    type.read = [=, list = type.read](ConfigReader& reader,
+                                      const toml::node& node) -> std::optional<std::vector<Item>> {
+        if (node.is_array()) {
+            return list(reader, node);
+        }
+        auto value = item.read(reader, node);
+        if (!value) {
+            return {};
+        }
+        return std::vector<Item>{std::move(*value)};
+    };
+    type.phrase = phrase;
+    return type;
+}
+
 }  // namespace flowtap::lib

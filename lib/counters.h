@@ -211,12 +211,14 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(DestinationCou
 enum class SaCounter : std::uint8_t {
     sealed_packets,
     sealed_bytes,
+    encrypted_bytes,
     count_,
 };
 
 inline constexpr std::array<CounterInfo, static_cast<std::size_t>(SaCounter::count_)> sa_counters{{
     {"sealed-packets", Severity::info, "ESP packets sealed"},
     {"sealed-bytes", Severity::info, "inner bytes sealed, before padding"},
+    {"encrypted-bytes", Severity::info, "bytes that went through the cipher, padding included"},
 }};
 
 /// Of the slow path. Two ledgers close: frames received by it on the delivery port = to-kernel + esp-opened +

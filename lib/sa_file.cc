@@ -1,14 +1,16 @@
 #include "lib/sa_file.h"
 
-#include "lib/des_keys.h"
+#include "lib/key_mask.h"
+#include "lib/sa_lifetime_keys.h"
+#include "lib/weak_keys.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,101 +18,23 @@
 namespace flowtap::lib {
 namespace {
 
-constexpr char mask = 'x';
-constexpr std::array<std::string_view, 2> key_names{"key", "authentication-key"};
-constexpr std::array<std::string_view, 7> known_names{
-    "spi",          "suite", "key", "authentication-key", "extended-sequence-numbers", "udp-encapsulation",
-    "padded-length"};
+std::vector<std::string> known_names() {
+    std::vector<std::string> names{"spi",
+                                   "suite",
+                                   "key",
+                                   "authentication-key",
+                                   "extended-sequence-numbers",
+                                   "udp-encapsulation",
+                                   "padded-length"};
+    std::ranges::copy(lifetime_keys(), std::back_inserter(names));
+    return names;
+}
+
 constexpr std::int64_t shortest_padded = 64;
 constexpr std::int64_t longest_padded = 9198;  // the longest packet that a delivery port sends
 
-std::string key_form(std::string_view name) {
-    return fmt::format("{} = \"HEX DIGITS\" on a line of its own", name);
-}
-
-bool is_blank(char c) {
-    return c == ' ' || c == '\t';
-}
-
 std::string_view as_text(const SecretBytes& bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-/// Line `number` (from 1) of the text, without its end; empty past the end.
-std::string_view line_of(std::string_view text, std::size_t number) {
-    for (; number > 1; --number) {
-        const std::size_t end = text.find('\n');
-        if (end == std::string_view::npos) {
-            return {};
-        }
-        text.remove_prefix(end + 1);
-    }
-    return text.substr(0, text.find('\n'));
-}
-
-/// Where the value of a line `NAME = VALUE` starts; npos when it is no such line.
-std::size_t value_offset(std::string_view line, std::string_view name) {
-    std::size_t at = 0;
-    const auto skip_blanks = [&] {
-        while (at < line.size() && is_blank(line[at])) {
-            ++at;
-        }
-    };
-    skip_blanks();
-    for (const std::string_view token : {name, std::string_view("=")}) {
-        if (!line.substr(at).starts_with(token)) {
-            return std::string_view::npos;
-        }
-        at += token.size();
-        skip_blanks();
-    }
-    return at;
-}
-
-/// A line that holds a key.
-struct KeyLine {
-    std::string_view name;  ///< empty: it holds none
-    std::size_t value = 0;  ///< where its value starts
-};
-
-KeyLine key_line(std::string_view line) {
-    for (const std::string_view name : key_names) {
-        if (const std::size_t value = value_offset(line, name); value != std::string_view::npos) {
-            return {name, value};
-        }
-    }
-    return {};
-}
-
-/// A key whose value has no quotes.
-struct Unquoted {
-    std::string_view name;
-    toml::source_position at;
-};
-
-/// Overwrites the value of every line `key = VALUE`, so that nothing of a key is left in the text. Layout,
-/// and with it every line and column, stays. The first value without quotes, since what is left of it may not
-/// be TOML.
-std::optional<Unquoted> mask_keys(std::span<char> text) {
-    std::optional<Unquoted> unquoted;
-    toml::source_index line_number = 1;
-    for (std::size_t start = 0; start < text.size(); ++line_number) {
-        const std::string_view rest(text.data() + start, text.size() - start);
-        const std::string_view line = rest.substr(0, rest.find('\n'));
-        if (const auto [name, value] = key_line(line); !name.empty()) {
-            if (!unquoted && !line.substr(value).starts_with('"') && !line.substr(value).starts_with('\'')) {
-                unquoted = {name, {line_number, static_cast<toml::source_index>(value + 1)}};
-            }
-            for (std::size_t i = start + value; i < start + line.size(); ++i) {
-                const char c = text[i];
-                if (c != '"' && c != '\'' && c != '#' && c != '\r' && !is_blank(c)) {
-                    text[i] = mask;
-                }
-            }
-        }
-        start += line.size() + 1;
-    }
-    return unquoted;
 }
 
 /// Where the first byte stands that is not ASCII. toml++ 3.3 computes with undefined behaviour on some
@@ -147,10 +71,9 @@ class Reader {
     /// The bytes of one key; empty when there is an error, which was reported.
     SecretBytes read_key(const toml::table& table, std::string_view name, std::size_t size,
                          const std::string& right);
-    std::string_view key_digits(std::string_view name, const toml::node& node,
-                                const toml::value<std::string>& masked);
-    void check_cipher_key(const toml::node& node, std::span<const std::uint8_t> key);
+    void check_keys(const toml::table& table, const SecretBytes& cipher, const SecretBytes& authentication);
     bool read_flag(const toml::table& table, std::string_view name);
+    void read_extended_sequence(const toml::table& table);
     void read_padded_length(const toml::table& table);
 
     std::string_view text_;
@@ -197,25 +120,6 @@ void Reader::read_suite(const toml::table& table) {
     sa_.suite = suite_->suite;
 }
 
-/// The key's text in the original, which the parser saw masked; complains and returns nothing when it is
-/// written in a way that the mask does not understand.
-std::string_view Reader::key_digits(std::string_view name, const toml::node& node,
-                                    const toml::value<std::string>& masked) {
-    const toml::source_position at = node.source().begin;
-    const std::string_view line = line_of(text_, at.line);
-    const std::size_t value = value_offset(line, name);
-    const std::string& seen = masked.get();
-    const bool is_masked =
-        std::ranges::all_of(seen, [](char c) { return c == mask || c == '#' || is_blank(c); });
-    // The prefix of such a line is ASCII, so that the parser's column is a byte offset.
-    if (value == std::string_view::npos || at.column != value + 1 || !is_masked ||
-        line.size() < value + seen.size() + 2 || line[value + seen.size() + 1] != line[value]) {
-        complain(at, fmt::format("the key has to be written as {}", key_form(name)));
-        return {};
-    }
-    return line.substr(value + 1, seen.size());
-}
-
 SecretBytes Reader::read_key(const toml::table& table, std::string_view name, std::size_t size,
                              const std::string& right) {
     const toml::node* const node = table.get(name);
@@ -228,30 +132,45 @@ SecretBytes Reader::read_key(const toml::table& table, std::string_view name, st
         complain(node->source().begin, fmt::format("the key is not a string; {}", right));
         return {};
     }
-    const std::size_t errors_before = errors_.size();
-    const std::string_view digits = key_digits(name, *node, *masked);
-    if (errors_.size() != errors_before || suite_ == nullptr) {
+    const toml::source_position at = node->source().begin;
+    const auto digits = unmasked_key(text_, name, at.line, at.column, masked->get());
+    if (!digits) {
+        complain(at, fmt::format("the key has to be written as {}", key_form(name)));
         return {};
     }
-    auto key = SecretBytes::from_hex(digits);
+    if (suite_ == nullptr) {
+        return {};
+    }
+    auto key = SecretBytes::from_hex(*digits);
     if (!key) {
         complain(node->source().begin, fmt::format("{}: {}; {}", name, key.error(), right));
     } else if (key->size() != size) {
-        complain(node->source().begin, fmt::format("the key has {} digits; {}", digits.size(), right));
+        complain(node->source().begin, fmt::format("the key has {} digits; {}", digits->size(), right));
     } else {
         return std::move(*key);
     }
     return {};
 }
 
-/// `key`: without salt.
-void Reader::check_cipher_key(const toml::node& node, std::span<const std::uint8_t> key) {
-    if (std::ranges::all_of(key, [first = key[0]](std::uint8_t b) { return b == first; })) {
-        complain(node.source().begin, "the key repeats one byte; it has to be random (openssl rand -hex)");
-    } else if (suite_->cipher == Cipher::triple_des_cbc) {
-        if (const auto weakness = triple_des_weakness(key.first<triple_des_key_size>()); !weakness.empty()) {
-            complain(node.source().begin, fmt::format("a weak 3DES key: {}; it has to be random", weakness));
+/// Both are as long as they should be, or empty where they were refused already.
+void Reader::check_keys(const toml::table& table, const SecretBytes& cipher,
+                        const SecretBytes& authentication) {
+    const auto refuse = [&](std::string_view name, const std::string& weakness) {
+        if (!weakness.empty()) {
+            complain(table.get(name)->source().begin,
+                     fmt::format("{}; it has to be random (openssl rand -hex)", weakness));
         }
+    };
+    if (!cipher.empty()) {
+        refuse("key", cipher_key_weakness(*suite_, cipher.bytes().first(suite_->cipher_key_size)));
+    }
+    if (!authentication.empty()) {
+        refuse("authentication-key", pattern_weakness(authentication.bytes()));
+    }
+    const std::size_t shorter = std::min(cipher.size(), authentication.size());
+    if (shorter != 0 &&
+        std::ranges::equal(cipher.bytes().first(shorter), authentication.bytes().first(shorter))) {
+        refuse("authentication-key", "the key is that of the cipher, too");
     }
 }
 
@@ -267,9 +186,6 @@ void Reader::read_keys(const toml::table& table) {
     const auto key = read_key(table, "key", size,
                               fmt::format("{} needs {} hexadecimal digits: {} bytes of key{}", suite_->name,
                                           2 * size, suite_->cipher_key_size, salt));
-    if (!key.empty()) {
-        check_cipher_key(*table.get("key"), key.bytes().first(suite_->cipher_key_size));
-    }
     const std::string_view name = "authentication-key";
     if (suite_->combined()) {
         if (const toml::node* const node = table.get(name); node != nullptr) {
@@ -285,6 +201,7 @@ void Reader::read_keys(const toml::table& table) {
                   table, name, suite_->authentication_key_size,
                   fmt::format("{} needs {} hexadecimal digits: {} bytes of authentication key", suite_->name,
                               2 * suite_->authentication_key_size, suite_->authentication_key_size));
+    check_keys(table, key, authentication);
     if (!errors_.empty()) {
         return;
     }
@@ -295,13 +212,6 @@ void Reader::read_keys(const toml::table& table) {
     }
     std::ranges::copy(key.bytes(), both->data());
     std::ranges::copy(authentication.bytes(), both->data() + key.size());
-    if (!authentication.empty() && std::ranges::all_of(authentication.bytes(), [&](std::uint8_t byte) {
-            return byte == authentication.bytes()[0];
-        })) {
-        complain(table.get(name)->source().begin,
-                 "the key repeats one byte; it has to be random (openssl rand -hex)");
-        return;
-    }
     sa_.key = std::move(*both);
 }
 
@@ -315,6 +225,19 @@ bool Reader::read_flag(const toml::table& table, std::string_view name) {
         complain(node->source().begin, fmt::format("{} has to be true or false", name));
     }
     return value.value_or(false);
+}
+
+/// With 64-bit blocks an SA must end long before its 32-bit numbers do (lib/suite.h: block_limit): more of
+/// them are asked for by mistake.
+void Reader::read_extended_sequence(const toml::table& table) {
+    constexpr std::string_view name = "extended-sequence-numbers";
+    sa_.extended_sequence = read_flag(table, name);
+    if (sa_.extended_sequence && suite_ != nullptr && suite_->cipher == Cipher::triple_des_cbc) {
+        complain(table.get(name)->source().begin,
+                 fmt::format("{} has 64-bit blocks, too few for so many packets under one key; {} has to be "
+                             "left out, or another suite taken",
+                             suite_->name, name));
+    }
 }
 
 void Reader::read_padded_length(const toml::table& table) {
@@ -342,7 +265,9 @@ std::expected<StaticSa, std::vector<ConfigError>> Reader::read() {
         return std::unexpected(std::move(errors_));
     }
     if (const auto unquoted = mask_keys({reinterpret_cast<char*>(copy->data()), copy->size()})) {
-        complain(unquoted->at, fmt::format("the key has to be written as {}", key_form(unquoted->name)));
+        complain({static_cast<toml::source_index>(unquoted->line),
+                  static_cast<toml::source_index>(unquoted->column)},
+                 fmt::format("the key has to be written as {}", key_form(unquoted->name)));
         return std::unexpected(std::move(errors_));
     }
     const toml::parse_result parsed = toml::parse(as_text(*copy));
@@ -350,18 +275,24 @@ std::expected<StaticSa, std::vector<ConfigError>> Reader::read() {
         complain(parsed.error().source().begin, std::string(parsed.error().description()));
         return std::unexpected(std::move(errors_));
     }
+    const auto known = known_names();
     for (const auto& [name, node] : parsed.table()) {
-        if (std::ranges::find(known_names, name.str()) == known_names.end()) {
-            complain(name.source().begin, fmt::format("\"{}\" is unknown here; {} are known", name.str(),
-                                                      fmt::join(known_names, ", ")));
+        if (std::ranges::find(known, name.str()) == known.end()) {
+            complain(name.source().begin,
+                     fmt::format("\"{}\" is unknown here; {} are known", name.str(), fmt::join(known, ", ")));
         }
     }
     read_spi(parsed.table());
     read_suite(parsed.table());
     read_keys(parsed.table());
-    sa_.extended_sequence = read_flag(parsed.table(), "extended-sequence-numbers");
+    read_extended_sequence(parsed.table());
     sa_.udp_encapsulation = read_flag(parsed.table(), "udp-encapsulation");
     read_padded_length(parsed.table());
+    if (suite_ != nullptr) {
+        sa_.lifetimes =
+            read_lifetimes(parsed.table(), longest_life(*suite_, sa_.extended_sequence),
+                           [this](const auto& at, std::string message) { complain(at, std::move(message)); });
+    }
     if (!errors_.empty()) {
         return std::unexpected(std::move(errors_));
     }

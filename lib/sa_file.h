@@ -13,12 +13,16 @@
 //     extended-sequence-numbers = true  # both ends count to 2^64 (RFC 4303 section 2.2.1)
 //     udp-encapsulation = true          # in UDP from and to port 4500 (RFC 3948)
 //     padded-length = 1400              # inner packets look alike: filled to so many bytes (section 2.7)
+//     soft-lifetime-seconds = 86400     # from here on the tunnel's next SA takes over; also -packets, -bytes
+//     hard-lifetime-seconds = 90000     # here it ends, whatever follows; also -packets, -bytes
 //
+// (lib/sa_lifetime.h says what holds where a lifetime is left out.)
 // The keys' text is wiped, and the TOML parser never sees it: it parses a copy in which the keys are masked.
 // Hence each key has to stand on a line of its own.
 #pragma once
 
 #include "lib/config.h"
+#include "lib/sa_lifetime.h"
 #include "lib/secret.h"
 #include "lib/suite.h"
 
@@ -36,6 +40,7 @@ struct StaticSa {
     bool extended_sequence = false;
     bool udp_encapsulation = false;
     std::uint16_t padded_length = 0;  ///< 0: not padded
+    SaLifetimes lifetimes;
 };
 
 /// Refuses a file that is not regular or whose mode is wider than 0600. Errors say file, line, column, what

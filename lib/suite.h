@@ -102,6 +102,19 @@ constexpr std::size_t esp_size(const SuiteInfo& suite, std::size_t inner) {
     return std::size_t{8} + suite.iv_size + text + suite.icv_size;
 }
 
+/// Bytes of the longest inner packet that makes an ESP packet of no more than `room` bytes; 0: none does.
+constexpr std::size_t largest_inner(const SuiteInfo& suite, std::size_t room) {
+    const std::size_t around = std::size_t{8} + suite.iv_size + suite.icv_size;
+    const std::size_t text = room > around ? (room - around) / suite.alignment * suite.alignment : 0;
+    return text > 2 ? text - 2 : 0;
+}
+
+/// Bytes that may go through the cipher under one key; 0: more than its SA has packets for. Blocks of 64 bits
+/// begin to repeat at about 2^32 of them, and each repetition tells something of two packets (CVE-2016-2183).
+constexpr std::uint64_t block_limit(const SuiteInfo& suite) {
+    return suite.cipher == Cipher::triple_des_cbc ? std::uint64_t{8} << 32 : 0;
+}
+
 /// Null for a value that names no suite (it may have come from shared memory).
 constexpr const SuiteInfo* find_suite(Suite suite) {
     const auto index = static_cast<std::size_t>(suite);

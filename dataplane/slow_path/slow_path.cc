@@ -297,6 +297,8 @@ bool SlowPath::seal(rte_mbuf& mbuf, const Departure& departure) {
     lib::SaCounters& counters = parts_.status.sas[static_cast<std::size_t>(active.slot)];
     lib::add(counters[lib::SaCounter::sealed_packets], 1);
     lib::add(counters[lib::SaCounter::sealed_bytes], departure.length);
+    lib::add(counters[lib::SaCounter::encrypted_bytes],
+             job.sealed_length - active.sa->headroom() - active.sa->suite().icv_size);
 
     const auto offset = job.sealed - static_cast<std::uint8_t*>(mbuf.buf_addr) -
                         static_cast<std::ptrdiff_t>(RTE_ETHER_HDR_LEN);

@@ -112,7 +112,7 @@ def test_scapy_opens_what_we_seal_with_every_suite(tmp_path, suite):
         assert len(ivs) == len(packets)
 
 
-@pytest.mark.parametrize("suite", esp.SUITES.values(), ids=names)
+@pytest.mark.parametrize("suite", [suite for suite in esp.SUITES.values() if suite.name != "3des-cbc-hmac-sha1-96"], ids=names)
 @pytest.mark.parametrize("first", [1, (7 << 32) - 100], ids=["from-1", "across-2^32"])
 def test_extended_sequence_numbers_both_ways(tmp_path, suite, first):
     packets = inner_packets(200, 1500, 7)

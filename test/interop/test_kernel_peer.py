@@ -28,11 +28,13 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not kernel_peer.available()
 PEER_MAC, OUR_MAC = "02:00:00:00:00:77", "02:00:00:00:00:78"
 OUTER = {"ipv4": ("100.100.100.100", "123.123.123.123"), "ipv6": ("2001:db8:100::100", "2001:db8:123::123")}
 LONG = bool(os.environ.get("FLOWTAP_LONG"))
-# Suite, outer and inner family, extended sequence numbers.
+# Suite, outer and inner family, extended sequence numbers, which 3DES must not have.
 SEALED = [(suite, *how) for suite in esp.SUITES for how in [
-    ("ipv4", "ipv4", False), ("ipv6", "ipv6", False), ("ipv4", "ipv6", True), ("ipv6", "ipv4", True)]] if LONG else [
+    ("ipv4", "ipv4", False), ("ipv6", "ipv6", False), ("ipv4", "ipv6", True), ("ipv6", "ipv4", True)]
+    if not (suite.startswith("3des") and how[2])] if LONG else [
         ("aes-256-gcm-16", "ipv4", "ipv4", False), ("aes-128-cbc-hmac-sha-256-128", "ipv6", "ipv4", True)]
-OPENED = [(suite, *how) for suite in esp.SUITES for how in [("ipv4", False), ("ipv6", True)]] if LONG else [
+OPENED = [(suite, *how) for suite in esp.SUITES for how in [("ipv4", False), ("ipv6", True)]
+    if not (suite.startswith("3des") and how[1])] if LONG else [
     ("aes-256-gcm-16", "ipv4", False)]
 STEP = 37 if LONG else 370  # from one length of longer packets to the next
 MTU = 9200

@@ -163,6 +163,17 @@ std::string delivery(const json& view) {
             troubles += fmt::format("{}: {}\n", named(tunnel, "name"), cell(trouble));
         }
     }
+    Table associations{{"tunnel", "SPI", "suite", "state", "seconds left", "packets left", "bytes left"}};
+    for (const auto& tunnel : member(view, "tunnels")) {
+        for (const auto& association : member(tunnel, "security-associations")) {
+            const auto left = member(association, "left");
+            const auto spi = member(association, "spi");
+            associations.row({named(tunnel, "name"),
+                              spi.is_number_unsigned() ? fmt::format("{:#x}", spi.get<std::uint64_t>()) : "-",
+                              named(association, "suite"), named(association, "state"),
+                              named(left, "seconds"), named(left, "packets"), named(left, "bytes")});
+        }
+    }
     std::string slow_path;
     Table hops{{"next hop", "state", "MAC address"}};
     for (const auto& hop : member(view, "next-hops")) {
@@ -191,7 +202,8 @@ std::string delivery(const json& view) {
     Table lost;
     members(lost, copies, "");
     members(lost, member(copies, "lost"), "  lost: ");
-    return fmt::format("{}{}{}\n{}\ncopies\n{}", tunnels.text(), troubles, slow_path, destinations.text(),
+    return fmt::format("{}{}\nsecurity associations, in the order of their use\n{}{}\n{}\ncopies\n{}",
+                       tunnels.text(), troubles, associations.text(), slow_path, destinations.text(),
                        lost.text());
 }
 

@@ -1,164 +1,13 @@
 // SAs and their leases: no counter value goes out twice, whatever dies.
-#include "control/associations.h"
+#include "test/unit/control/association_lab.h"
 
-#include "control/lease_store.h"
-#include "lib/command_reader.h"
-#include "test/unit/control/scratch.h"
-
-#include <catch2/catch.hpp>
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <variant>
 
 namespace flowtap::test {
 
 namespace {
-
-using control::Associations;
-using control::LeaseStore;
-using control::Registry;
-
-constexpr std::uint32_t max_taps = 8;
-
-void write_sa(const std::filesystem::path& file, unsigned spi, char digit, char salt = '0') {
-    std::ofstream{file} << fmt::format("spi = {}\nsuite = \"aes-256-gcm-16\"\nkey = \"{}{}\"\n", spi,
-                                       digit + std::string{"123456789abcdef0"} + std::string(47, digit),
-                                       std::string(8, salt));
-    ::chmod(file.c_str(), 0600);
-}
-
-lib::Config config_of(const Scratch& scratch) {
-    lib::Config config;
-    config.file = "test";
-    config.tunnels = {{"one", {}, {}, scratch / "one"}, {"two", {}, {}, scratch / "two"}};
-    return config;
-}
-
-/// A dataplane as lib/records.h says that it is: what it has of SAs, and each value that it may seal with.
-struct Dataplane {
-    struct Sa {
-        std::uint64_t id = 0;
-        std::uint64_t next = 0;
-        std::uint64_t end = 0;
-        std::uint32_t tunnel = 0;
-    };
-
-    explicit Dataplane(std::uint64_t number)
-        : region{lib::StatusRegion::create({max_taps, 1}, lib::Epoch{number}).value()},
-          view{lib::StatusView::receive(lib::FileDescriptor{::dup(region.descriptor())}, {max_taps, 1})
-                   .value()} {}
-
-    /// False: refused.
-    bool apply(lib::CommandBatch& batch) {
-        batch.commit(lib::Token{1});
-        lib::CommandReader reader{{max_taps, 2, {}, {}}};
-        for (auto record : batch.records()) {
-            const auto done = reader.take(record);
-            if (!done) {
-                continue;
-            }
-            REQUIRE(done->refusal == lib::Refusal::none);
-            auto after = sas;
-            std::array<bool, lib::max_sas> named{};
-            bool resync = false;
-            for (const auto& change : done->changes) {
-                resync = resync || std::holds_alternative<lib::ResyncBegin>(change);
-                if (const auto* const install = std::get_if<lib::SaInstall>(&change)) {
-                    auto& sa = after[install->header.slot];
-                    named[install->header.slot] = true;
-                    extended[install->header.slot] = install->extended_sequence == 1;
-                    const auto end = install->lease.first + install->lease.count;
-                    if (sa.id == install->header.id && install->lease.first <= sa.end) {
-                        sa.end = std::max(sa.end, end);
-                    } else if (sa.id == 0 || sa.id == install->header.id) {
-                        sa = {install->header.id, install->lease.first, end, install->tunnel};
-                    } else {
-                        return false;
-                    }
-                } else if (const auto* const lease = std::get_if<lib::SaLease>(&change)) {
-                    auto& sa = after[lease->header.slot];
-                    named[lease->header.slot] = true;
-                    if (sa.id != lease->header.id || sa.end != lease->lease.first) {
-                        return false;
-                    }
-                    sa.end += lease->lease.count;
-                }
-            }
-            for (std::size_t slot = 0; resync && slot < after.size(); ++slot) {
-                if (!named[slot]) {
-                    after[slot] = {};
-                }
-            }
-            sas = after;
-        }
-        publish();
-        return true;
-    }
-
-    void publish() {
-        for (std::size_t slot = 0; slot < sas.size(); ++slot) {
-            region.status().manager.sa_next[slot].store(sas[slot].next);
-            region.status().manager.sa_lease_end[slot].store(sas[slot].end);
-        }
-    }
-
-    lib::StatusRegion region;
-    lib::StatusView view;
-    std::array<Sa, lib::max_sas> sas{};
-    std::array<bool, lib::max_sas> extended{};
-};
-
-/// Control with its medium and registry; the associations are what dies with the process.
-struct Control {
-    explicit Control(const Scratch& folder, const lib::Config& file)
-        : associations{Associations::load(file).value()}, store{LeaseStore::open(folder.path()).value()} {}
-
-    void meet(const std::vector<Associations::Need>& needs, lib::Epoch epoch, Registry& registry) {
-        for (const auto& need : needs) {
-            std::expected<lib::Lease, std::string> lease = std::unexpected{"rolled back"};
-            if (store.check_witness(need.key, need.witness)) {
-                lease = store.grant(need.key, need.space);
-            }
-            associations.granted(need.place, lease, epoch, registry);
-        }
-    }
-
-    bool resync(Dataplane& dataplane, Registry& registry) {
-        lib::CommandBatch batch;
-        batch.resync_begin();
-        associations.fill_resync(batch, registry);
-        const bool done = dataplane.apply(batch);
-        if (done) {
-            associations.committed();
-        }
-        return done;
-    }
-
-    void link(Dataplane& dataplane, Registry& registry) {
-        meet(associations.begin_link(dataplane.view, registry), dataplane.view.epoch(), registry);
-        REQUIRE(resync(dataplane, registry));
-    }
-
-    Associations associations;
-    LeaseStore store;
-};
-
-void record_keys(const Scratch& scratch, const lib::Config& config) {
-    std::vector<control::KeyDigest> keys;
-    const auto loaded = Associations::load(config);
-    REQUIRE(loaded.has_value());
-    for (const auto& association : loaded->all()) {
-        keys.push_back(association.digest);
-    }
-    REQUIRE(LeaseStore::open(scratch.path())->record_new(keys).has_value());
-}
 
 /// Two tunnels with a key each, both recorded.
 struct TwoTunnels {
@@ -172,49 +21,6 @@ struct TwoTunnels {
 };
 
 }  // namespace
-
-TEST_CASE("one key in two tunnels is refused, even with another SPI and salt") {
-    const Scratch scratch;
-    write_sa(scratch / "one", 0x1001, 'a');
-    write_sa(scratch / "two", 0x1002, 'a', '1');
-    const auto loaded = Associations::load(config_of(scratch));
-    REQUIRE_FALSE(loaded.has_value());
-    CHECK(loaded.error().front().find("same key") != std::string::npos);
-}
-
-TEST_CASE("a legacy suite is warned of, by tunnel and file; the others are not") {
-    const Scratch scratch;
-    write_sa(scratch / "one", 0x1001, 'a');
-    std::ofstream{scratch / "two"} << "spi = 300\nsuite = \"3des-cbc-hmac-sha1-96\"\n"
-                                      "key = \"0123456789abcdef23456789abcdef01456789abcdef0123\"\n"
-                                      "authentication-key = \"000102030405060708090a0b0c0d0e0f10111213\"\n";
-    ::chmod((scratch / "two").c_str(), 0600);
-    const auto config = config_of(scratch);
-    const auto loaded = Associations::load(config);
-    REQUIRE(loaded.has_value());
-    const auto warnings = loaded->warnings(config);
-    REQUIRE(warnings.size() == 1);
-    CHECK_THAT(warnings[0], Catch::Contains("tunnel \"two\"") &&
-                                Catch::Contains((scratch / "two").string()) &&
-                                Catch::Contains("3des-cbc-hmac-sha1-96 is a legacy suite"));
-}
-
-TEST_CASE("a padded length that makes packets too long for the delivery port is refused at start") {
-    const Scratch scratch;
-    auto config = config_of(scratch);
-    config.tunnels.pop_back();
-    config.delivery.mtu = 1500;
-    for (const int length : {1446, 1447}) {  // 20 + 8 + 8 + 1448 + 16 = 1500
-        write_sa(scratch / "one", 0x1001, 'a');
-        std::ofstream{scratch / "one", std::ios::app} << "padded-length = " << length << "\n";
-        const auto loaded = Associations::load(config);
-        CHECK(loaded.has_value() == (length == 1446));
-        if (!loaded) {
-            CHECK_THAT(loaded.error().front(),
-                       Catch::Contains("padded-length 1447 makes packets of 1504 bytes"));
-        }
-    }
-}
 
 TEST_CASE("an SA with extended sequence numbers gets wider leases, and its record says so") {
     const Scratch scratch;
@@ -272,11 +78,8 @@ TEST_CASE_METHOD(TwoTunnels, "a lease that runs low is extended without a gap, o
     const auto need = control.associations.lease_low(lib::SaSlot{0}, registry);
     REQUIRE(need.has_value());
     CHECK_FALSE(control.associations.lease_low(lib::SaSlot{0}, registry).has_value());
-    control.meet({*need}, dataplane.view.epoch(), registry);
-    lib::CommandBatch batch;
-    REQUIRE(control.associations.fill(batch, dataplane.view));
-    REQUIRE(dataplane.apply(batch));
-    control.associations.committed();
+    control.meet({*need}, dataplane, registry);
+    REQUIRE(control.commit(dataplane, registry));
     CHECK(dataplane.sas[0].end == 2 * control::short_space.block);
     CHECK(dataplane.sas[0].next == 1);
 }
@@ -287,7 +90,7 @@ TEST_CASE_METHOD(
     auto registry = Registry::create(max_taps).value();
     Dataplane dataplane{1};
     Control control{scratch, config};
-    control.meet(control.associations.begin_link(dataplane.view, registry), dataplane.view.epoch(), registry);
+    control.meet(control.associations.begin_link(dataplane.view, registry, control.now), dataplane, registry);
     lib::CommandBatch batch;
     batch.resync_begin();
     control.associations.fill_resync(batch, registry);
@@ -331,7 +134,7 @@ TEST_CASE_METHOD(
                 break;
             case 1: {  // control dies with a recorded lease that nobody heard of
                 if (const auto need = control->associations.lease_low(lib::SaSlot{0}, *registry)) {
-                    control->meet({*need}, dataplane->view.epoch(), *registry);
+                    control->meet({*need}, *dataplane, *registry);
                 }
                 control = std::make_unique<Control>(scratch, config);
                 control->link(*dataplane, *registry);
@@ -352,11 +155,11 @@ TEST_CASE_METHOD(
             default: {  // a lease runs low
                 const auto slot = lib::SaSlot{static_cast<std::uint32_t>(random() % 4)};
                 if (const auto need = control->associations.lease_low(slot, *registry)) {
-                    control->meet({*need}, dataplane->view.epoch(), *registry);
+                    control->meet({*need}, *dataplane, *registry);
                     lib::CommandBatch batch;
-                    if (control->associations.fill(batch, dataplane->view)) {
+                    if (control->associations.fill(batch, dataplane->view, *registry)) {
                         if (dataplane->apply(batch)) {
-                            control->associations.committed();
+                            control->associations.committed(dataplane->view, control->now);
                         } else {
                             control->associations.refused(lib::Refusal::none, slot);
                             REQUIRE(control->resync(*dataplane, *registry));
@@ -367,6 +170,48 @@ TEST_CASE_METHOD(
         }
     }
     CHECK(sealed.size() == 2);
+}
+
+TEST_CASE_METHOD(TwoTunnels,
+                 "what opens is named in every resync, in its own slots, and left out once it was refused") {
+    config.tunnels[0].sas_in = {scratch / "in", scratch / "in-next"};
+    write_sa(scratch / "in", 0x2001, 'c');
+    write_sa(scratch / "in-next", 0x2002, 'd');
+    auto registry = Registry::create(max_taps).value();
+    const Dataplane dataplane{1};
+    Control control{scratch, config};
+    const auto opening = [&] {
+        lib::CommandBatch batch;
+        batch.resync_begin();
+        control.associations.fill_resync(batch, registry);
+        batch.commit(lib::Token{1});
+        lib::CommandReader reader{{max_taps, 2, {}, {}}};
+        std::map<std::uint32_t, std::uint32_t> spi_by_slot;
+        for (auto record : batch.records()) {
+            const auto done = reader.take(record);
+            if (!done) {
+                continue;
+            }
+            REQUIRE(done->refusal == lib::Refusal::none);
+            for (const auto& change : done->changes) {
+                if (const auto* const install = std::get_if<lib::SaInstall>(&change);
+                    install != nullptr && install->direction == lib::SaDirection::opens) {
+                    spi_by_slot[install->header.slot] = install->spi;
+                }
+            }
+        }
+        return spi_by_slot;
+    };
+    using Expected = std::map<std::uint32_t, std::uint32_t>;
+    CHECK(opening() == Expected{{0, 0x2001}, {1, 0x2002}});
+
+    control.associations.refused(lib::Refusal::bad_key, lib::SaSlot{lib::max_sas + 1});
+    CHECK(opening() == Expected{{0, 0x2001}});
+    CHECK_FALSE(control.associations.inbound()[1].trouble.empty());
+    CHECK(control.associations.inbound()[0].trouble.empty());
+
+    control.associations.begin_link(dataplane.view, registry, control.now);
+    CHECK(opening() == Expected{{0, 0x2001}, {1, 0x2002}});
 }
 
 }  // namespace flowtap::test

@@ -29,7 +29,7 @@ inline std::vector<lib::TunnelConfig> tunnels(std::size_t count) {
     return {count, lib::TunnelConfig{.name = "t",
                                      .local = *lib::parse_address("100.100.100.100"),
                                      .remote = *lib::parse_address("123.123.123.123"),
-                                     .sa = {}}};
+                                     .sas = {}}};
 }
 
 }  // namespace flowtap::test

@@ -52,7 +52,7 @@ TEST_CASE_METHOD(InterfaceFolder,
     CHECK(config->delivery.interface == "delivery0");
     REQUIRE(config->delivery.addresses.size() == 4);
     CHECK(to_string(config->delivery.addresses[2]) == "192.0.2.1/24");
-    CHECK(config->tunnels[0].sa_in == folder.path() / "keys/ttp-in.sa");
+    CHECK(config->tunnels[0].sas_in == std::vector{folder.path() / "keys/ttp-in.sa"});
     std::string hops;
     for (const IpAddress& hop : next_hop_addresses(*config)) {
         hops += to_string(hop) + " ";

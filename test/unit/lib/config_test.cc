@@ -47,7 +47,7 @@ TEST_CASE_METHOD(ConfigFolder, "config: a good file means what it says", "[confi
     REQUIRE(config.tunnels.size() == 1);
     CHECK(config.tunnels[0].local == parse_address("100.100.100.100").value());
     CHECK(config.tunnels[0].remote == parse_address("123.123.123.123").value());
-    CHECK(config.tunnels[0].sa == folder.path() / "keys/ttp.sa");
+    CHECK(config.tunnels[0].sas == std::vector{folder.path() / "keys/ttp.sa"});
     REQUIRE(config.routes.size() == 2);
     CHECK(config.routes[0].prefix == parse_prefix("2.2.2.0/27").value());
     CHECK(config.routes[0].tunnel == 0);

@@ -29,8 +29,9 @@ using flowtap::lib::Suite;
 const std::string good_key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fA0A1A2A3";
 
 const std::string known_names =
-    "spi, suite, key, authentication-key, extended-sequence-numbers, udp-encapsulation, padded-length are "
-    "known\n";
+    "spi, suite, key, authentication-key, extended-sequence-numbers, udp-encapsulation, padded-length, "
+    "soft-lifetime-seconds, soft-lifetime-packets, soft-lifetime-bytes, hard-lifetime-seconds, "
+    "hard-lifetime-packets, hard-lifetime-bytes are known\n";
 
 const std::string suite_names =
     R"(suite has to be one of "aes-256-gcm-16", "aes-128-gcm-16", "chacha20-poly1305", )"
@@ -207,8 +208,7 @@ TEST_CASE("weak keys of 3DES are refused, whatever their parity") {
     CHECK(errors(one + two + one) == "");  // two keys: allowed by RFC 2451
     CHECK(errors(one + one + three) ==
           "f:3:7: a weak 3DES key: its first and second part are the same, which makes it single DES; it has "
-          "to be "
-          "random\n");
+          "to be random (openssl rand -hex)\n");
     CHECK_THAT(errors(one + two + two), Catch::Contains("its second and third part are the same"));
     CHECK_THAT(errors(one + "0022446688aaccee" + three),
                Catch::Contains("its first and second part are the same"));
@@ -221,6 +221,92 @@ TEST_CASE("weak keys of 3DES are refused, whatever their parity") {
         CHECK_THAT(errors(one + weak + three), Catch::Contains("its second part is a weak key of DES"));
         CHECK_THAT(errors(one + two + weak), Catch::Contains("its third part is a weak key of DES"));
         CHECK(errors(one + two + weak).find(weak) == std::string::npos);
+    }
+}
+
+TEST_CASE(
+    "a key that repeats a pattern is refused, of the cipher and of the HMAC, and so is one key for both") {
+    const auto& gcm = flowtap::lib::suites[0];
+    const auto repeated = [](std::string_view pattern, std::size_t bytes) {
+        std::string text;
+        while (text.size() < 2 * bytes) {
+            text += pattern;
+        }
+        return text.substr(0, 2 * bytes);
+    };
+    const auto gcm_errors = [&](const std::string& key) {
+        return errors_of(fmt::format("spi = 256\nsuite = \"{}\"\nkey = \"{}a0a1a2a3\"\n", gcm.name, key));
+    };
+    const std::string advice = "; it has to be random (openssl rand -hex)\n";
+    CHECK(gcm_errors(std::string(64, '0')) == "f:3:7: the key repeats one byte" + advice);
+    CHECK(gcm_errors(repeated("dead", 32)) == "f:3:7: the key repeats a pattern of 2 bytes" + advice);
+    CHECK(gcm_errors(repeated("012345", 32)) == "f:3:7: the key repeats a pattern of 3 bytes" + advice);
+    CHECK(gcm_errors(repeated("0123456789abcdef", 32)) ==
+          "f:3:7: the key repeats a pattern of 8 bytes" + advice);
+    CHECK(gcm_errors(repeated("0123456789abcdef", 31) + "ee") == "");
+
+    const auto& hmac = *flowtap::lib::find_suite(Suite::aes_256_cbc_hmac_sha_256_128);
+    const auto hmac_errors = [&](const std::string& key) {
+        return errors_of(fmt::format("spi = 256\nsuite = \"{}\"\nkey = \"{}\"\nauthentication-key = \"{}\"\n",
+                                     hmac.name, digits(32), key));
+    };
+    CHECK(hmac_errors(repeated("dead", 32)) == "f:4:22: the key repeats a pattern of 2 bytes" + advice);
+    CHECK(hmac_errors(digits(32)) == "f:4:22: the key is that of the cipher, too" + advice);
+}
+
+/// The lifetimes of an otherwise good file with these lines.
+flowtap::lib::SaLifetimes lifetimes_of(const flowtap::lib::SuiteInfo& suite, const std::string& lines) {
+    const auto sa = parse_sa_file(file_of(suite, lines), "f");
+    REQUIRE(sa.has_value());
+    return sa->lifetimes;
+}
+
+TEST_CASE("lifetimes: what is not written is the longest that suite and sequence numbers allow") {
+    using flowtap::lib::LifeUnit;
+    using flowtap::lib::no_limit;
+    const auto& gcm = flowtap::lib::suites[0];
+    const auto plain = lifetimes_of(gcm, "");
+    CHECK(plain.hard == flowtap::lib::LifeSpan{{no_limit, UINT32_MAX, no_limit}});
+    CHECK(plain.soft == flowtap::lib::LifeSpan{{no_limit, UINT32_MAX - UINT32_MAX / 8, no_limit}});
+    CHECK(lifetimes_of(gcm, "extended-sequence-numbers = true\n").hard[LifeUnit::packets] == UINT64_MAX - 1);
+    const auto& triple_des = *flowtap::lib::find_suite(Suite::triple_des_cbc_hmac_sha1_96);
+    CHECK(lifetimes_of(triple_des, "").hard[LifeUnit::bytes] == std::uint64_t{32} << 30);
+    CHECK(lifetimes_of(triple_des, "").soft[LifeUnit::bytes] == std::uint64_t{28} << 30);
+}
+
+TEST_CASE("lifetimes: what is written holds, and the soft one is seven eighths of the hard one") {
+    const auto& gcm = flowtap::lib::suites[0];
+    const auto written = lifetimes_of(gcm,
+                                      "soft-lifetime-seconds = 10\nhard-lifetime-seconds = 20\n"
+                                      "hard-lifetime-packets = 800\nsoft-lifetime-bytes = 5\n");
+    CHECK(written.soft == flowtap::lib::LifeSpan{{10, 700, 5}});
+    CHECK(written.hard == flowtap::lib::LifeSpan{{20, 800, flowtap::lib::no_limit}});
+}
+
+TEST_CASE("lifetimes that cannot be are refused where they stand") {
+    const auto& gcm = flowtap::lib::suites[0];
+    CHECK(errors_of(file_of(gcm, "soft-lifetime-seconds = 0\nhard-lifetime-bytes = \"1\"\n")) ==
+          "f:4:25: soft-lifetime-seconds has to be an integer, 1 or more\n"
+          "f:5:23: hard-lifetime-bytes has to be an integer, 1 or more\n");
+    CHECK(errors_of(file_of(gcm, "hard-lifetime-packets = 4294967296\n")) ==
+          "f:4:25: hard-lifetime-packets has to be an integer, 1 to 4294967295\n");
+    CHECK(errors_of(file_of(gcm, "hard-lifetime-packets = 4294967295\n")) == "");
+    CHECK(errors_of(file_of(gcm, "soft-lifetime-bytes = 7\nhard-lifetime-bytes = 7\n")) ==
+          "f:4:23: soft-lifetime-bytes is 7: it has to be less than the hard lifetime, 7\n");
+    const auto& triple_des = *flowtap::lib::find_suite(Suite::triple_des_cbc_hmac_sha1_96);
+    CHECK(errors_of(file_of(triple_des, "hard-lifetime-bytes = 34359738369\n")) ==
+          "f:5:23: hard-lifetime-bytes has to be an integer, 1 to 34359738368\n");
+}
+
+TEST_CASE("3DES is refused with extended sequence numbers, and only 3DES") {
+    for (const auto& suite : flowtap::lib::suites) {
+        INFO(suite.name);
+        const bool refused = suite.suite == Suite::triple_des_cbc_hmac_sha1_96;
+        CHECK(errors_of(file_of(suite, "extended-sequence-numbers = true\n")) ==
+              (refused
+                   ? "f:5:29: 3des-cbc-hmac-sha1-96 has 64-bit blocks, too few for so many packets under one "
+                     "key; extended-sequence-numbers has to be left out, or another suite taken\n"
+                   : ""));
     }
 }
 

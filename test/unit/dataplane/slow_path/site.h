@@ -17,8 +17,8 @@ inline lib::Config slow_path_site() {
     config.delivery.gateways = {address("192.0.2.254"), address("192.0.2.253"), address("2001:db8:d::fe")};
     // One end behind the gateways, the other on the link itself.
     config.tunnels = {
-        {.name = "far", .local = address("100.100.100.100"), .remote = address("123.123.123.123"), .sa = {}},
-        {.name = "near", .local = address("192.0.2.1"), .remote = address("192.0.2.99"), .sa = {}}};
+        {.name = "far", .local = address("100.100.100.100"), .remote = address("123.123.123.123"), .sas = {}},
+        {.name = "near", .local = address("192.0.2.1"), .remote = address("192.0.2.99"), .sas = {}}};
     config.routes = {{.prefix = prefix("2.2.2.0/27"), .tunnel = 0},
                      {.prefix = prefix("4.4.4.4/32"), .tunnel = 1},
                      {.prefix = prefix("3.3.3.0/24"), .tunnel = {}},
