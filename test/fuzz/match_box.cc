@@ -40,8 +40,9 @@ MatchBox::MatchBox() {
     for (const Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
         if (supported(simd)) {
             tables_.push_back(std::make_unique<TapTable>(
-                quiescence_, TapTable::Options{
-                                 .max_taps = most_taps, .simd = simd, .memory = &memory_, .seed = table_seed}));
+                quiescence_,
+                TapTable::Options{
+                    .max_taps = most_taps, .simd = simd, .memory = &memory_, .seed = table_seed}));
         }
     }
 }

@@ -81,7 +81,8 @@ TEST_CASE_METHOD(Fixture, "a tap whose copies would be in an account that there 
         change.destinations.back().account = account;
         return lib::Change{change};
     };
-    for (const std::uint16_t account : {std::uint16_t{2}, std::uint16_t{lib::max_accounts}, std::uint16_t{0xffff}}) {
+    for (const std::uint16_t account :
+         {std::uint16_t{2}, std::uint16_t{lib::max_accounts}, std::uint16_t{0xffff}}) {
         CHECK(refusal({to_account(account)}) == Refusal::malformed_record);
         CHECK_FALSE(found(1));
     }
