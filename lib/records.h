@@ -18,7 +18,7 @@
 
 namespace flowtap::lib {
 
-inline constexpr std::uint32_t layout_version = 5;
+inline constexpr std::uint32_t layout_version = 6;
 
 inline constexpr std::size_t max_ports = 32;
 inline constexpr std::size_t max_workers = 64;

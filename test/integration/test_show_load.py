@@ -67,5 +67,5 @@ def test_frames_that_found_no_buffer_are_counted_at_their_port(tmp_path):
         assert lost > 0
         assert [port(name)["driver"]["no-mbuf"] for name in "ad"] == [0, 0]
         head, *lines = lab.ctl("show", "ports").stdout.splitlines()
-        assert "rx no buffer" in head
-        assert next(line for line in lines if line.startswith("b ")).split()[-1] == str(lost)
+        assert "rx no buffer" in head and head.endswith("tx failed")
+        assert next(line for line in lines if line.startswith("b ")).split()[-2:] == [str(lost), "0"]
