@@ -223,7 +223,6 @@ json destination_account(const ViewSources& sources, std::size_t account) {
     if (const auto* const status = sources.link.status()) {
         for (std::size_t worker = 0; worker < status->shape().worker_count; ++worker) {
             const auto& shown = status->status().workers[worker].destinations[account];
-            // In this order, so that no copy is sent that was not owed.
             sent += load(shown.counters[lib::DestinationCounter::copies_sent]);
             for (const auto cause : lib::loss_causes) {
                 if (const auto count = load(shown.losses[cause]); count != 0) {

@@ -69,6 +69,7 @@ class Delivery {
     void begin(std::uint16_t port, match::Generation generation, std::uint64_t arrival,
                const Backlog& backlog) {
         view_ = &parts_.sas.view();
+        outbox_.begin();
         port_lost_ = parts_.port.lost();
         port_ = port;
         generation_ = generation;
@@ -112,6 +113,7 @@ class Delivery {
     bool may_pass(const CopyTarget& target, std::uint32_t bytes);
     std::uint8_t shim_flags(const TapCopies& copies, const match::Headers& headers) const;
     void complete_shim(const CopyTarget& target, std::uint8_t* udp);
+    void count_owed();
     void add_packet(const Original& original, std::uint32_t from, std::uint32_t length,
                     const Encapsulation& encapsulation, std::uint32_t header, const ActiveSa* sa,
                     rte_mbuf& buffer);
@@ -132,6 +134,8 @@ class Delivery {
     std::uint32_t identification_;
     // Of the worker's counters, added to them by flush().
     std::uint64_t matches_ = 0;
+    std::uint64_t counted_ = 0;                   ///< of these: they are in their destination's account
+    std::uint16_t account_ = lib::other_account;  ///< of the others
     std::uint64_t overflow_ = 0;
 };
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <functional>
 
 namespace flowtap::dataplane {
 namespace {
@@ -33,9 +34,11 @@ Outbox::Outbox(const Parts& parts, crypto::Sealer sealer) : parts_(parts), seale
     for (const auto& [family, type] : {std::pair{lib::Family::ipv4, std::uint16_t{RTE_ETHER_TYPE_IPV4}},
                                        std::pair{lib::Family::ipv6, std::uint16_t{RTE_ETHER_TYPE_IPV6}}}) {
         const rte_ether_hdr header{.dst_addr = {}, .src_addr = own, .ether_type = rte_cpu_to_be_16(type)};
-        std::memcpy(headers_[family == lib::Family::ipv6 ? 1 : 0].ethernet.data() + ethernet_pad, &header,
-                    sizeof header);
+        for (Header& each : {std::ref(clear_[place_of(family)]), std::ref(sealed_[place_of(family)])}) {
+            std::memcpy(each.ethernet.data() + ethernet_pad, &header, sizeof header);
+        }
     }
+    begin();
 }
 
 void Outbox::flush() {
@@ -87,9 +90,9 @@ void Outbox::seal() {
 /// `packets`: one for each job.
 void Outbox::seal_for(const ActiveSa& sa, std::span<crypto::SealJob> jobs,
                       std::span<const std::uint8_t> packets) {
-    const Ethernet* const ethernet =
-        ethernet_to(parts_.next_hops.of_tunnel(sa.tunnel), sa.sa->outer().family());
-    if (ethernet == nullptr) [[unlikely]] {  // before any counter is taken
+    Header& header = sealed_[place_of(sa.sa->outer().family())];
+    header.set_hop(parts_.next_hops.of_tunnel(sa.tunnel));
+    if (!header.hop.known()) [[unlikely]] {  // before any counter is taken
         for (std::size_t k = 0; k < jobs.size(); ++k) {
             fail(packets[k], Outcome::copy_no_next_hop);
         }
@@ -106,7 +109,7 @@ void Outbox::seal_for(const ActiveSa& sa, std::span<crypto::SealJob> jobs,
         if (job.verdict == crypto::SealVerdict::sealed) [[likely]] {
             bytes += job.length;
             outer_bytes += job.sealed_length;
-            finish(*packets_[packets[k]], job.sealed, job.sealed_length, *ethernet);
+            finish(*packets_[packets[k]], job.sealed, job.sealed_length, header.ethernet);
         } else {
             fail(packets[k], cause_of(job.verdict, shortage));
         }

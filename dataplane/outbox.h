@@ -43,6 +43,11 @@ class Outbox {
 
     Outbox(const Parts& parts, crypto::Sealer sealer);
 
+    /// Before the copies of a burst: these go to where the next hops are now.
+    void begin() {
+        clear_[0].set_hop(parts_.next_hops.of(lib::Family::ipv4));
+        clear_[1].set_hop(parts_.next_hops.of(lib::Family::ipv6));
+    }
     /// There is a place for so many packets of one copy, at most `capacity`; flushes if there is not.
     void make_room(std::size_t packets) {
         if (packet_count_ + packets > capacity) [[unlikely]] {
@@ -57,8 +62,8 @@ class Outbox {
     /// Of the copy that was opened last: the IP packet of `length` bytes at `start` in the buffer.
     void add_clear(rte_mbuf& buffer, std::uint8_t* start, std::uint32_t length, lib::Family family) {
         add(buffer);
-        if (const Ethernet* const ethernet = ethernet_to(parts_.next_hops.of(family), family)) [[likely]] {
-            finish(buffer, start, length, *ethernet);
+        if (const Header& header = clear_[place_of(family)]; header.hop.known()) [[likely]] {
+            finish(buffer, start, length, header.ethernet);
         } else {
             fail(packet_count_ - 1, Outcome::copy_no_next_hop);
         }
@@ -100,17 +105,16 @@ class Outbox {
     struct Header {
         Ethernet ethernet{};
         NextHop hop;
-    };
 
-    /// The header of a frame to that next hop, as it is until the next call; null: the hop is not known.
-    const Ethernet* ethernet_to(NextHop hop, lib::Family family) {
-        Header& header = headers_[family == lib::Family::ipv6 ? 1 : 0];
-        if (header.hop != hop) [[unlikely]] {
-            header.hop = hop;
-            std::memcpy(header.ethernet.data() + ethernet_pad, hop.mac().data(), RTE_ETHER_ADDR_LEN);
+        void set_hop(NextHop to) {
+            if (hop != to) [[unlikely]] {
+                hop = to;
+                std::memcpy(ethernet.data() + ethernet_pad, to.mac().data(), RTE_ETHER_ADDR_LEN);
+            }
         }
-        return hop.known() ? &header.ethernet : nullptr;
-    }
+    };
+    static constexpr std::size_t place_of(lib::Family family) { return family == lib::Family::ipv6 ? 1 : 0; }
+
     /// Makes a frame of the packet.
     void finish(rte_mbuf& buffer, std::uint8_t* start, std::uint32_t length, const Ethernet& ethernet) {
         std::memcpy(start - sizeof ethernet, ethernet.data(), sizeof ethernet);
@@ -138,9 +142,10 @@ class Outbox {
 
     Parts parts_;
     crypto::Sealer sealer_;
-    std::array<Header, 2> headers_{};  ///< IPv4, IPv6
-    std::uint64_t bytes_ = 0;          ///< of the frames that are ready
-    bool failed_ = false;              ///< some copy of the burst is lost
+    std::array<Header, 2> clear_{};   ///< of what leaves in clear: IPv4, IPv6
+    std::array<Header, 2> sealed_{};  ///< of what the last tunnel has sealed, likewise
+    std::uint64_t bytes_ = 0;         ///< of the frames that are ready
+    bool failed_ = false;             ///< some copy of the burst is lost
     Numbering numbering_;
     std::size_t packet_count_ = 0;
     std::size_t copy_count_ = 0;

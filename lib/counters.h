@@ -193,8 +193,8 @@ inline constexpr std::array<CounterInfo, static_cast<std::size_t>(TapCounter::co
      "matched frames that its action (Redirect, Block) kept from being sent on"},
 }};
 
-/// Per content destination and worker: copies owed = copies-sent + the sum of CopyLosses, once none is under
-/// way.
+/// Per content destination and worker: copies owed = copies-sent + the sum of CopyLosses. Within a burst of
+/// its worker the second may be ahead.
 enum class DestinationCounter : std::uint8_t {
     copies_owed,
     copies_sent,
