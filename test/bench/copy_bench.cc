@@ -6,6 +6,7 @@
 #include "dataplane/own_flows.h"
 #include "dataplane/short_copy.h"
 #include "test/bench/bench_rows.h"
+#include "test/support/destination.h"
 
 #include <rte_ip.h>
 #include <rte_mbuf.h>
@@ -41,19 +42,8 @@ struct Bench {
     }
 };
 
-lib::TapDestination destination(lib::Family family) {
-    lib::TapDestination result;
-    result.family = family;
-    result.ttl = 64;
-    result.dest_port = 5000;
-    result.source_port = 6000;
-    result.dest_address = {2, 2, 2, 1};
-    result.source_address = {1, 1, 1, 1};
-    return result;
-}
-
 void measure_copies(Bench& bench, lib::Family family, const std::string& suffix) {
-    const Encapsulation encapsulation = make_encapsulation(destination(family));
+    const Encapsulation encapsulation = make_encapsulation(some_destination(family));
     for (const std::uint32_t size : {60U, 1514U}) {
         const std::uint32_t length = size - ethernet;
         const auto each = [&](std::size_t burst, auto write) {
@@ -85,7 +75,7 @@ void measure_copies(Bench& bench, lib::Family family, const std::string& suffix)
 void measure_own_flows(Bench& bench) {
     match::Quiescence quiescence(1);
     OwnFlows flows(quiescence);
-    const lib::TapDestination to = destination(lib::Family::ipv4);
+    const lib::TapDestination to = some_destination(lib::Family::ipv4);
     FlowKey own{.source = to.source_address, .dest = to.dest_address, .source_port = 6000, .protocol = 17};
     for (std::uint16_t port = 1; port <= 100; ++port) {
         own.dest_port = port;

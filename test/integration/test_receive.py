@@ -81,16 +81,8 @@ def original(number, size=300):
     return bytes(esp.IP(src="10.0.0.1", dst="10.0.0.2", id=number & 0xFFFF) / esp.UDP() / esp.Raw(bytes(size)))
 
 
-class Capture:
-    """flowtap-receive on the link's far end; ready when entered. Standard output goes to a file of its own."""
-
-    def __init__(self, link, folder, sa, *options):
-        self.written = folder / "originals.pcap"
-        self.output = folder / "report"
-        arguments = ["--sa", sa, "--interface", "far", "--write", self.written, "--json", *options]
-        shell = 'out=$1; shift; exec "$@" >"$out"'
-        self.daemon = Daemon("sh", "-c", shell, "sh", self.output, RECEIVE, *arguments, log=folder / "log",
-                             prefix=link.inside)
+class Receiving:
+    """flowtap-receive on the link's far end, as `daemon`; ready when entered."""
 
     def __enter__(self):
         self.daemon.__enter__()
@@ -99,6 +91,18 @@ class Capture:
 
     def __exit__(self, *error):
         self.daemon.__exit__(*error)
+
+
+class Capture(Receiving):
+    """Once, into one file. Standard output goes to a file of its own."""
+
+    def __init__(self, link, folder, sa, *options):
+        self.written = folder / "originals.pcap"
+        self.output = folder / "report"
+        arguments = ["--sa", sa, "--interface", "far", "--write", self.written, "--json", *options]
+        shell = 'out=$1; shift; exec "$@" >"$out"'
+        self.daemon = Daemon("sh", "-c", shell, "sh", self.output, RECEIVE, *arguments, log=folder / "log",
+                             prefix=link.inside)
 
     def report(self):
         return json.loads(self.output.read_text())

@@ -13,7 +13,7 @@ import subprocess
 import esp
 import pytest
 from daemons import BUILD, ROOT, Daemon, until
-from test_receive import RECEIVE, link, original, sa, sealed  # pylint: disable=unused-import
+from test_receive import RECEIVE, Receiving, link, original, sa, sealed  # pylint: disable=unused-import
 
 HEADER, RECORD = 24, 16  # of a pcap file, and of each packet in it
 SIZE = len(original(1))
@@ -34,8 +34,8 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-class Service:
-    """flowtap-receive on the link's far end, with a folder and a file of statistics."""
+class Service(Receiving):
+    """For ever, into a folder, with a file of statistics."""
 
     def __init__(self, link, folder, sa, *options):
         self.folder = folder / "originals"
@@ -43,14 +43,6 @@ class Service:
         self.statistics = folder / "statistics"
         self.daemon = Daemon(RECEIVE, "--sa", sa, "--interface", "far", "--write-folder", self.folder, "--interval", "0.05",
                              "--statistics", self.statistics, *options, log=folder / "log", prefix=link.inside)
-
-    def __enter__(self):
-        self.daemon.__enter__()
-        self.daemon.wait_for("ready, capturing on far")
-        return self
-
-    def __exit__(self, *error):
-        self.daemon.__exit__(*error)
 
     def received(self, count):
         until(lambda: any(line["copies"] == count for line in lines(self.statistics)), f"{count} copies in the statistics")

@@ -5,6 +5,7 @@
 #include "dataplane/copy_numbers.h"
 #include "dataplane/encapsulation.h"
 #include "dataplane/tap_copies.h"
+#include "test/support/destination.h"
 
 #include <catch2/catch.hpp>
 #include <rte_ip.h>
@@ -19,15 +20,9 @@ namespace lib = flowtap::lib;
 using Bytes = std::vector<std::uint8_t>;
 
 lib::TapDestination destination(lib::Family family, lib::Shim shim, std::array<std::uint8_t, 8> bytes) {
-    lib::TapDestination result;
-    result.family = family;
+    lib::TapDestination result = flowtap::test::some_destination(family);
     result.shim = shim;
     result.shim_bytes = bytes;
-    result.ttl = 64;
-    result.dest_port = 5000;
-    result.source_port = 6000;
-    result.dest_address = {2, 2, 2, 1};
-    result.source_address = {1, 1, 1, 1};
     return result;
 }
 
