@@ -60,6 +60,12 @@ void expand_aes(IMB_MGR& manager, Key key, std::uint8_t* encrypt, std::uint8_t* 
     }
 }
 
+void expand_gather(IMB_MGR& manager, Key key, KeyTables& tables) {
+    expand_aes(manager, key, tables.aes_encrypt.data(), tables.aes_decrypt.data());
+    const std::uint32_t rounds = key.size() == IMB_KEY_128_BYTES ? 10 : 14;
+    expand_gather_keys(tables.aes_encrypt.data(), rounds, tables.gather);
+}
+
 /// The IV key is a one-way function of the cipher key alone, as the counter record in control is.
 bool expand_iv_key(IMB_MGR& manager, lib::Cipher cipher, Key key, KeyTables& tables) {
     constexpr std::string_view label = "flowtap ESP IV key";
@@ -81,6 +87,13 @@ bool expand_iv_key(IMB_MGR& manager, lib::Cipher cipher, Key key, KeyTables& tab
 
 }  // namespace
 
+bool can_gather(const IMB_MGR& manager) {
+    // The library's AVX-512 code needs the same parts of AVX-512, and BMI2.
+    constexpr std::uint64_t needed = IMB_FEATURE_AVX512_SKX | IMB_FEATURE_BMI2 | IMB_FEATURE_VAES |
+                                     IMB_FEATURE_VPCLMULQDQ | IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
+    return manager.used_arch == IMB_ARCH_AVX512 && (manager.features & needed) == needed;
+}
+
 bool expand(IMB_MGR& manager, const lib::SuiteInfo& suite, Key key, KeyTables& tables) {
     const Key cipher_key = key.first(suite.cipher_key_size);
     const Key rest = key.subspan(suite.cipher_key_size);
@@ -92,6 +105,9 @@ bool expand(IMB_MGR& manager, const lib::SuiteInfo& suite, Key key, KeyTables& t
                 IMB_AES128_GCM_PRE(&manager, cipher_key.data(), &tables.gcm);
             } else {
                 IMB_AES256_GCM_PRE(&manager, cipher_key.data(), &tables.gcm);
+            }
+            if (can_gather(manager)) {
+                expand_gather(manager, cipher_key, tables);
             }
             return true;
         case lib::Cipher::chacha20_poly1305:

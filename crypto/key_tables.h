@@ -1,6 +1,7 @@
 // A suite's keys as IPsec-MB wants them. For the .cc files of this folder.
 #pragma once
 
+#include "crypto/gather_gcm.h"
 #include "crypto/ipsec_mb.h"
 #include "lib/suite.h"
 
@@ -26,6 +27,7 @@ struct TripleDes {
 /// Only what the suite needs is filled in. Lies in lib::SecretBytes; not to be moved.
 struct KeyTables {
     gcm_key_data gcm;
+    GatherKeys gather;  ///< AES-GCM, where can_gather()
     alignas(16) std::array<std::uint8_t, aes_schedule_size> aes_encrypt;
     alignas(16) std::array<std::uint8_t, aes_schedule_size> aes_decrypt;
     alignas(
@@ -37,6 +39,9 @@ struct KeyTables {
     std::array<std::uint8_t, 32> chacha;
     std::array<std::uint8_t, 4> salt;
 };
+
+/// Whether gather_gcm() can run where the library runs the implementation that it has chosen.
+bool can_gather(const IMB_MGR& manager);
 
 /// `key`: SuiteInfo::key_material_size() bytes; `tables`: zeroed. Leaves nothing of the key elsewhere. False:
 /// OpenSSL could not derive the IV key.

@@ -2,11 +2,13 @@
 
 #include "crypto/big_endian.h"
 #include "crypto/cipher_jobs.h"
+#include "crypto/gather_gcm.h"
 #include "crypto/ipsec_mb.h"
 #include "crypto/key_tables.h"
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -50,10 +52,13 @@ struct Geometry {
 
 constexpr Geometry gcm_geometry{8, 4, 16};
 
-/// A packet that wants nothing but its IV (of CBC), encryption and ICV.
+/// A packet whose headers are written.
 struct Prepared {
     std::uint8_t* esp = nullptr;  ///< the SPI
+    std::size_t length = 0;       ///< bytes of the inner packet, filled up
+    std::size_t padded = 0;       ///< bytes of padding
     std::size_t text = 0;         ///< bytes to encrypt, behind ESP header and IV
+    NextHeader inner = NextHeader::none;
 };
 
 /// 1, 2, 3, ... as the padding is (RFC 4303 section 2.4).
@@ -65,6 +70,7 @@ constexpr auto counting = [] {
     return bytes;
 }();
 
+/// Decides on the packet; if it is to be sealed, writes all in front of its IV and fills in the job.
 [[gnu::always_inline]] inline SealVerdict prepare(const OutboundSa& sa, const Geometry& size,
                                                   std::uint64_t counter, SealJob& job, Prepared& prepared) {
     const Inner inner = inspect(job);
@@ -85,22 +91,6 @@ constexpr auto counting = [] {
         return SealVerdict::too_big;
     }
 
-    if (job.body != nullptr) {
-        std::memcpy(job.inner + job.length - job.body_length, job.body, job.body_length);
-    }
-    if (length != job.length) [[unlikely]] {
-        std::memset(job.inner + job.length, 0, length - job.length);
-    }
-    std::uint8_t* const padding = job.inner + length;
-    if (size.alignment == 4) {
-        // 0 to 3 bytes; writing all three saves a branch, and what is too much gets overwritten.
-        std::memcpy(padding, counting.data(), 3);
-    } else {
-        std::memcpy(padding, counting.data(), padded);
-    }
-    padding[padded] = static_cast<std::uint8_t>(padded);
-    padding[padded + 1] = std::to_underlying(inner.version);
-
     std::uint8_t* const esp = job.inner - esp_header_size - size.iv_size;
     store_big_endian(esp, std::to_underlying(sa.spi()));
     store_big_endian(esp + 4, static_cast<std::uint32_t>(counter));
@@ -108,14 +98,109 @@ constexpr auto counting = [] {
     job.sealed = esp - sa.outer().size();
     job.sealed_length = static_cast<std::uint32_t>(sa.outer().size() + payload);
     sa.outer().write(job.sealed, payload, inner.ds, static_cast<std::uint16_t>(counter));
-    prepared = {esp, text};
+    prepared = {.esp = esp, .length = length, .padded = padded, .text = text, .inner = inner.version};
     return SealVerdict::sealed;
+}
+
+/// Moves the body to the inner packet, and fills that up.
+inline void put_together(const SealJob& job, const Prepared& packet) {
+    if (job.body != nullptr) {
+        std::memcpy(job.inner + job.length - job.body_length, job.body, job.body_length);
+    }
+    if (packet.length != job.length) [[unlikely]] {
+        std::memset(job.inner + job.length, 0, packet.length - job.length);
+    }
+}
+
+/// And writes the trailer.
+[[gnu::always_inline]] inline void complete(const SealJob& job, const Geometry& size,
+                                            const Prepared& packet) {
+    put_together(job, packet);
+    std::uint8_t* const padding = job.inner + packet.length;
+    if (size.alignment == 4) {
+        // 0 to 3 bytes; writing all three saves a branch, and what is too much gets overwritten.
+        std::memcpy(padding, counting.data(), 3);
+    } else {
+        std::memcpy(padding, counting.data(), packet.padded);
+    }
+    padding[packet.padded] = static_cast<std::uint8_t>(packet.padded);
+    padding[packet.padded + 1] = std::to_underlying(packet.inner);
 }
 
 inline void finish(const OutboundSa& sa, const SealJob& job) {
     if (sa.outer().has_checksum()) [[unlikely]] {
         sa.outer().finish(job.sealed, job.sealed_length - sa.outer().size());
     }
+}
+
+/// Trailers of AES-GCM: of an IPv4, then of an IPv6 packet, with 0 to 3 bytes of padding.
+using GcmTrailer = std::array<std::uint8_t, 8>;
+constexpr auto gcm_trailers = [] {
+    std::array<std::array<GcmTrailer, 4>, 2> all{};
+    for (std::size_t padded = 0; padded < 4; ++padded) {
+        for (const auto& [version, place] :
+             {std::pair{NextHeader::ipv4, 0U}, std::pair{NextHeader::ipv6, 1U}}) {
+            GcmTrailer& trailer = all[place][padded];
+            for (std::size_t i = 0; i < padded; ++i) {
+                trailer[i] = static_cast<std::uint8_t>(i + 1);
+            }
+            trailer[padded] = static_cast<std::uint8_t>(padded);
+            trailer[padded + 1] = std::to_underlying(version);
+        }
+    }
+    return all;
+}();
+
+/// The text of a packet that is to be gathered, from where the job has its parts.
+[[gnu::always_inline]] inline void describe(const SealJob& job, const Prepared& packet, GatherText& text) {
+    const std::uint32_t body = job.body != nullptr ? job.body_length : 0;
+    text.text = job.inner;
+    text.trailer = gcm_trailers[packet.inner == NextHeader::ipv4 ? 0 : 1][packet.padded].data();
+    text.length = static_cast<std::uint32_t>(packet.length);
+    text.size = static_cast<std::uint32_t>(packet.text);
+    text.head = job.length - body;
+    text.body = job.body;
+    if (body == 0 || text.head > largest_gather_head || packet.length != job.length) [[unlikely]] {
+        put_together(job, packet);
+        text.head = ipv4_header_size;  // and the rest is a body that is in place
+        text.body = job.inner + ipv4_header_size;
+    }
+}
+
+/// AES-GCM by our own code, where the processor has what that takes.
+std::size_t seal_gathered(const OutboundSa& sa, std::uint64_t first, std::span<SealJob> jobs) {
+    const KeyTables& keys = sa.key().tables();
+    const std::uint32_t spi = std::byteswap(std::to_underlying(sa.spi()));
+    const bool extended = sa.extended_sequence();
+    std::array<GatherText, largest_burst> texts;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        const std::uint64_t counter = first + i;
+        Prepared packet;
+        jobs[i].verdict = prepare(sa, gcm_geometry, counter, jobs[i], packet);
+        if (jobs[i].verdict != SealVerdict::sealed) [[unlikely]] {
+            continue;
+        }
+        GatherText& text = texts[count++];
+        describe(jobs[i], packet, text);
+        text.iv = std::byteswap(counter);
+        std::memcpy(packet.esp + esp_header_size, &text.iv, sizeof text.iv);
+        const auto low = std::uint64_t{std::byteswap(static_cast<std::uint32_t>(counter))};
+        const auto high = std::uint64_t{std::byteswap(static_cast<std::uint32_t>(counter >> 32))};
+        text.aad_low = spi | (extended ? high : low) << 32;
+        text.aad_high = extended ? low : 0;
+    }
+    gather_gcm(keys.gather,
+               {.salt = std::bit_cast<std::uint32_t>(keys.salt), .aad_size = extended ? 12U : 8U},
+               texts.data(), count);
+    if (sa.outer().has_checksum()) [[unlikely]] {
+        for (const SealJob& job : jobs) {
+            if (job.verdict == SealVerdict::sealed) {
+                finish(sa, job);
+            }
+        }
+    }
+    return count;
 }
 
 /// What AES-GCM wants to know of a packet beside its text.
@@ -147,6 +232,7 @@ std::size_t seal_gcm(IMB_MGR& manager, gcm_context_data& context, const Outbound
             const std::uint64_t counter = first + next;
             jobs[next].verdict = prepare(sa, gcm_geometry, counter, jobs[next], packet.prepared);
             if (jobs[next].verdict == SealVerdict::sealed) {
+                complete(jobs[next], gcm_geometry, packet.prepared);
                 store_big_endian(packet.prepared.esp + esp_header_size, counter);
                 store_big_endian(packet.nonce.data() + 4, counter);
                 if (extended) {
@@ -159,7 +245,8 @@ std::size_t seal_gcm(IMB_MGR& manager, gcm_context_data& context, const Outbound
         }
         const SealJob& job = jobs[next - ahead];
         const GcmPacket& packet = packets[(next - ahead) % packets.size()];
-        const auto [esp, size] = packet.prepared;
+        std::uint8_t* const esp = packet.prepared.esp;
+        const std::size_t size = packet.prepared.text;
         std::uint8_t* const text = esp + esp_header_size + gcm_geometry.iv_size;
         // The AAD is the ESP header as it stands in the packet, or with the whole sequence number in it.
         encrypt(&keys.gcm, &context, text, text, size, packet.nonce.data(),
@@ -184,6 +271,7 @@ std::size_t seal_by_jobs(IMB_MGR& manager, const OutboundSa& sa, std::uint64_t f
         Prepared packet;
         jobs[i].verdict = prepare(sa, size, first + i, jobs[i], packet);
         if (jobs[i].verdict == SealVerdict::sealed) {
+            complete(jobs[i], size, packet);
             counters[count] = first + i;
             tasks[count] = task_of(suite, packet.esp, packet.text);
             ++count;
@@ -229,14 +317,16 @@ std::size_t Sealer::seal_burst(CounterBlock block, std::span<SealJob> jobs) {
         return 0;
     }
     const auto counted = jobs.first(std::min<std::size_t>(block.count(), jobs.size()));
+    const bool gathered = sa.key().tables().gather.round_count != 0;
     std::size_t sealed = 0;
-    if (sa.suite().cipher == lib::Cipher::aes_gcm) {
+    if (sa.suite().cipher == lib::Cipher::aes_gcm && !gathered) {
         auto& context = *static_cast<gcm_context_data*>(static_cast<void*>(context_.data()));
         sealed = seal_gcm(*engine_.manager(), context, sa, block.first(), counted);
     } else {
         for (std::size_t from = 0; from < counted.size(); from += largest_burst) {
             const auto some = counted.subspan(from, std::min(largest_burst, counted.size() - from));
-            sealed += seal_by_jobs(*engine_.manager(), sa, block.first() + from, some);
+            sealed += gathered ? seal_gathered(sa, block.first() + from, some)
+                               : seal_by_jobs(*engine_.manager(), sa, block.first() + from, some);
         }
     }
     for (SealJob& job : jobs.subspan(counted.size())) {

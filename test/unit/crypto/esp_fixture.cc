@@ -165,7 +165,8 @@ void openssl_seal(std::span<const std::uint8_t> key, std::span<const std::uint8_
     const std::unique_ptr<EVP_CIPHER_CTX, FreeContext> context(EVP_CIPHER_CTX_new());
     int length = 0;
     std::array<std::uint8_t, 16> nothing{};
-    REQUIRE(EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key.data(), nonce.data()) == 1);
+    REQUIRE(EVP_EncryptInit_ex(context.get(), key.size() == 16 ? EVP_aes_128_gcm() : EVP_aes_256_gcm(),
+                               nullptr, key.data(), nonce.data()) == 1);
     REQUIRE(EVP_EncryptUpdate(context.get(), nullptr, &length, aad.data(), static_cast<int>(aad.size())) ==
             1);
     REQUIRE(EVP_EncryptUpdate(context.get(), text.data(), &length, text.data(),

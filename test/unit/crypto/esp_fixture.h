@@ -63,7 +63,8 @@ Bytes seal(crypto::Sealer& sealer, crypto::OutboundSa& sa, std::span<const std::
 /// The same for many, in one burst.
 std::vector<Bytes> seal_all(crypto::Sealer& sealer, crypto::OutboundSa& sa, std::span<const Bytes> inners);
 
-/// OpenSSL's AES-256-GCM; `tag` is 16 bytes. open returns false when the tag does not fit.
+/// OpenSSL's AES-256-GCM, to seal with a key of 16 bytes AES-128-GCM; `tag` is 16 bytes. open returns false
+/// when the tag does not fit.
 void openssl_seal(std::span<const std::uint8_t> key, std::span<const std::uint8_t> nonce,
                   std::span<const std::uint8_t> aad, std::span<std::uint8_t> text,
                   std::span<std::uint8_t> tag);

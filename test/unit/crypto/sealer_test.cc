@@ -111,6 +111,31 @@ TEST_CASE("every size, inner and outer version is sealed as RFC 4303 and RFC 410
     }
 }
 
+TEST_CASE("every implementation seals alike, from one place and from two") {
+    for (const Implementation implementation : implementations()) {
+        std::mt19937_64 random(4);
+        auto sealer = make_sealer(implementation);
+        const auto sa =
+            OutboundSa::create(crypto::Engine::create(implementation).value(), outbound()).value();
+        INFO(to_string(implementation));
+        for (std::uint64_t counter = 1; counter < 1200; ++counter) {
+            const Bytes inner = ipv4_packet(random, 28 + counter);
+            const std::span<const std::uint8_t> body = std::span(inner).subspan(28);
+            Bytes buffer(sa->sealed_size(inner.size()));
+            std::uint8_t* const place = buffer.data() + sa->headroom();
+            const bool gathered = counter % 3 != 0;
+            std::copy_n(inner.begin(), gathered ? 28 : inner.size(), place);
+            std::array<SealJob, 1> jobs{{{.inner = place,
+                                          .length = static_cast<std::uint32_t>(inner.size()),
+                                          .room = static_cast<std::uint32_t>(buffer.size() - sa->headroom()),
+                                          .body = gathered ? body.data() : nullptr,
+                                          .body_length = static_cast<std::uint32_t>(body.size())}}};
+            REQUIRE(sealer.seal_burst(sa->take(1), jobs) == 1);
+            REQUIRE(read_sealed(buffer, Family::ipv4, counter, 0) == with_trailer(inner, 4));
+        }
+    }
+}
+
 TEST_CASE("the IV is the whole counter, the sequence number its low half") {
     std::mt19937_64 random(3);
     auto sealer = make_sealer();
