@@ -1,14 +1,11 @@
 #include "crypto/outer_header.h"
 
-#include "crypto/big_endian.h"
-
 #include <cstring>
 
 namespace flowtap::crypto {
 namespace {
 
 constexpr std::uint8_t ecn_bits = 0x03;
-constexpr std::size_t checksum_offset = 10;
 constexpr std::uint8_t protocol_udp = 17;
 
 /// The one's complement sum folded to 16 bits (RFC 1071).
@@ -39,6 +36,7 @@ OuterHeader::OuterHeader(const lib::IpAddress& local, const lib::IpAddress& remo
         for (std::size_t i = 0; i < ipv4_header_size; i += 2) {
             sum_ += load_big_endian<std::uint16_t>(bytes + i);
         }
+        words_ = {load_big_endian<std::uint64_t>(bytes), load_big_endian<std::uint64_t>(bytes + 8)};
     } else {
         bytes[0] = 0x60;
         bytes[6] = protocol;
@@ -48,31 +46,18 @@ OuterHeader::OuterHeader(const lib::IpAddress& local, const lib::IpAddress& remo
     }
 }
 
-void OuterHeader::write(std::uint8_t* place, std::size_t payload, std::uint8_t inner_ds,
-                        std::uint16_t identification) const {
-    if (udp_) [[unlikely]] {
-        payload += udp_header_size;
-        std::uint8_t* const header = place + ip_size_;
-        store_big_endian(header, udp_port);
-        store_big_endian(header + 2, udp_port);
-        store_big_endian(header + 4, static_cast<std::uint16_t>(payload));
-        store_big_endian(header + 6, std::uint16_t{0});
-    }
-    const auto ds = static_cast<std::uint8_t>((inner_ds & copied_bits_) | fixed_bits_);
-    if (ip_size_ == ipv4_header_size) {
-        const auto length = static_cast<std::uint16_t>(ipv4_header_size + payload);
-        std::memcpy(place, template_.data(), ipv4_header_size);
-        place[1] = ds;
-        store_big_endian(place + 2, length);
-        store_big_endian(place + 4, identification);
-        const std::uint32_t sum = sum_ + ds + length + identification;
-        store_big_endian(place + checksum_offset, static_cast<std::uint16_t>(~fold(sum)));
-    } else {
-        std::memcpy(place, template_.data(), ipv6_header_size);
-        place[0] = static_cast<std::uint8_t>(0x60 | ds >> 4);
-        place[1] = static_cast<std::uint8_t>(ds << 4);
-        store_big_endian(place + 4, static_cast<std::uint16_t>(payload));
-    }
+void OuterHeader::write_udp(std::uint8_t* place, std::size_t payload) {
+    store_big_endian(place, udp_port);
+    store_big_endian(place + 2, udp_port);
+    store_big_endian(place + 4, static_cast<std::uint16_t>(payload));
+    store_big_endian(place + 6, std::uint16_t{0});
+}
+
+void OuterHeader::write_ipv6(std::uint8_t* place, std::size_t payload, std::uint8_t ds) const {
+    std::memcpy(place, template_.data(), ipv6_header_size);
+    place[0] = static_cast<std::uint8_t>(0x60 | ds >> 4);
+    place[1] = static_cast<std::uint8_t>(ds << 4);
+    store_big_endian(place + 4, static_cast<std::uint16_t>(payload));
 }
 
 void OuterHeader::finish(std::uint8_t* place, std::size_t payload) const {

@@ -6,11 +6,14 @@
 // is given.
 #pragma once
 
+#include "crypto/big_endian.h"
 #include "crypto/esp.h"
 #include "lib/address.h"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 
 namespace flowtap::crypto {
@@ -39,10 +42,37 @@ class OuterHeader {
     /// Writes size() bytes to `place`. `payload`: bytes that follow, at most largest_payload(). `inner_ds`:
     /// the inner packet's DS field and ECN, as in IPv4's second byte. `identification`: IPv4's ID.
     void write(std::uint8_t* place, std::size_t payload, std::uint8_t inner_ds,
-               std::uint16_t identification) const;
+               std::uint16_t identification) const {
+        const auto ds = static_cast<std::uint8_t>((inner_ds & copied_bits_) | fixed_bits_);
+        if (udp_) [[unlikely]] {
+            payload += udp_header_size;
+            write_udp(place + ip_size_, payload);
+        }
+        if (ip_size_ == ipv4_header_size) [[likely]] {
+            write_ipv4(place, payload, ds, identification);
+        } else {
+            write_ipv6(place, payload, ds);
+        }
+    }
 
   private:
+    /// In whole words: this is done for every copy.
+    void write_ipv4(std::uint8_t* place, std::size_t payload, std::uint8_t ds,
+                    std::uint16_t identification) const {
+        const auto length = static_cast<std::uint32_t>(ipv4_header_size + payload);
+        std::uint32_t sum = sum_ + ds + length + identification;
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+        store_big_endian(place, words_[0] | std::uint64_t{ds} << 48 | std::uint64_t{length} << 32 |
+                                    std::uint64_t{identification} << 16);
+        store_big_endian(place + 8, words_[1] | std::uint64_t{sum} << 32);
+        std::memcpy(place + 16, template_.data() + 16, 4);
+    }
+    void write_ipv6(std::uint8_t* place, std::size_t payload, std::uint8_t ds) const;
+    static void write_udp(std::uint8_t* place, std::size_t payload);
+
     std::array<std::uint8_t, ipv6_header_size> template_{};
+    std::array<std::uint64_t, 2> words_{};  ///< the template's first 16 bytes
     std::size_t ip_size_;
     std::size_t size_;  ///< with UDP's
     std::size_t largest_payload_;

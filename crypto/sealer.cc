@@ -22,7 +22,7 @@ struct Inner {
     std::uint32_t header = 0;               ///< bytes of its fixed header
 };
 
-Inner inspect(const SealJob& job) {
+[[gnu::always_inline]] inline Inner inspect(const SealJob& job) {
     const std::uint32_t in_place =
         job.length - std::min(job.length, job.body != nullptr ? job.body_length : 0);
     if (in_place >= ipv4_header_size && job.inner[0] >> 4 == 4) {
@@ -92,8 +92,7 @@ constexpr auto counting = [] {
     }
 
     std::uint8_t* const esp = job.inner - esp_header_size - size.iv_size;
-    store_big_endian(esp, std::to_underlying(sa.spi()));
-    store_big_endian(esp + 4, static_cast<std::uint32_t>(counter));
+    store_big_endian(esp, std::uint64_t{std::to_underlying(sa.spi())} << 32 | (counter & UINT32_MAX));
 
     job.sealed = esp - sa.outer().size();
     job.sealed_length = static_cast<std::uint32_t>(sa.outer().size() + payload);
