@@ -45,22 +45,22 @@ Delivery::Delivery(const Parts& parts, crypto::Sealer sealer)
     assert(parts.mtu <= largest_packet && parts.mtu >= header_room);
 }
 
-bool Delivery::copy(const HeldFrame& frame, const match::Headers& headers,
-                    const match::FrameMatches& matches) {
-    assert(std::uint32_t{headers.l3_offset} + headers.l3_length <= frame.length ||
-           !match::matchable(headers.verdict));
+std::uint32_t Delivery::copy(const HeldFrame& frame, const match::LazyHeaders& headers,
+                             const match::FrameMatches& matches) {
+    const match::PacketPlace packet = headers.packet(frame.place);
+    assert(packet.offset + packet.length <= frame.length);
     bool any = false;
     overflow_ += matches.overflow;
     for (const match::Match& match : matches) {
         const TapCopies& copies = copies_of(match.payload);
-        const Original original = copies.layer2 ? Original{frame, 0, frame.length}
-                                                : Original{frame, headers.l3_offset, headers.l3_length};
-        if (!is_decided(match.payload) && !takes(match, copies, headers, original.length)) {
+        const Original original =
+            copies.layer2 ? Original{frame, 0, frame.length} : Original{frame, packet.offset, packet.length};
+        if (!is_decided(match.payload) && !takes(match, copies, headers, frame.place, original.length)) {
             continue;
         }
         any = true;
         if (copies.direction) [[unlikely]] {
-            shim_flags_ = shim_flags(copies, headers);
+            shim_flags_ = shim_flags(copies, headers[frame.place]);
         }
         for (const CopyTarget& target : copies.targets) {
             if (target.account != account_) [[unlikely]] {
@@ -77,24 +77,28 @@ bool Delivery::copy(const HeldFrame& frame, const match::Headers& headers,
             }
         }
     }
-    return any;
+    if (!any) {
+        return 0;
+    }
+    return packet.length != 0 ? packet.length : frame.length;
 }
 
-bool Delivery::holds_back(const match::Match& match, const match::Headers& headers) {
-    const bool takes_it = takes(match, copies_of(match.payload), headers, headers.l3_length);
+bool Delivery::holds_back(const match::Match& match, const match::LazyHeaders& headers, std::size_t place) {
+    const bool takes_it =
+        takes(match, copies_of(match.payload), headers, place, headers.packet(place).length);
     lib::add(parts_.taps[static_cast<std::size_t>(match.slot)][lib::TapCounter::stopped_packets],
              takes_it ? 1 : 0);
     return takes_it;
 }
 
 /// Whether the tap's terms let it take the frame; if so, it is counted.
-bool Delivery::takes(const match::Match& match, const TapCopies& copies, const match::Headers& headers,
-                     std::uint32_t bytes) {
+bool Delivery::takes(const match::Match& match, const TapCopies& copies, const match::LazyHeaders& headers,
+                     std::size_t place, std::uint32_t bytes) {
     bool last = false;
     if (const TapTerms* terms = copies.terms.load(std::memory_order_acquire); terms != nullptr) [[unlikely]] {
         terms = terms_of(terms, generation_);
         const Decision decision =
-            terms == nullptr ? Decision::copy : decide(*terms, match.slot, headers, bytes);
+            terms == nullptr ? Decision::copy : decide(*terms, match.slot, headers[place], bytes);
         if (decision == Decision::leave) {
             return false;
         }

@@ -79,15 +79,17 @@ class Delivery {
     }
     /// Before the frame is sent on: whether the tap, one that stops frames, takes it; if so, counts it. Asked
     /// once, after begin(); the match is marked as decided then.
-    bool holds_back(const match::Match& match, const match::Headers& headers);
+    bool holds_back(const match::Match& match, const match::LazyHeaders& headers, std::size_t place);
     /// Asks memory for what copy() will read.
     void expect(const match::FrameMatches& matches) const {
         rte_prefetch0(&copies_of(matches.taps[0].payload));
         rte_prefetch0(&parts_.taps[static_cast<std::size_t>(matches.taps[0].slot)]);
     }
-    /// Owes every copy of the frame; false if there is none. The frame is the caller's and must stay
-    /// unchanged until flush().
-    bool copy(const HeldFrame& frame, const match::Headers& headers, const match::FrameMatches& matches);
+    /// Owes every copy of the frame, whose headers are those at its place. Returns the bytes of what is
+    /// copied, its IP packet or all of it; 0 if nothing is. The frame is the caller's and must stay unchanged
+    /// until flush().
+    std::uint32_t copy(const HeldFrame& frame, const match::LazyHeaders& headers,
+                       const match::FrameMatches& matches);
     /// Seals and sends what is owed, and settles it in the counters.
     void flush();
 
@@ -102,8 +104,8 @@ class Delivery {
     };
     enum class Decision : std::uint8_t { copy, copy_last, leave };
 
-    bool takes(const match::Match& match, const TapCopies& copies, const match::Headers& headers,
-               std::uint32_t bytes);
+    bool takes(const match::Match& match, const TapCopies& copies, const match::LazyHeaders& headers,
+               std::size_t place, std::uint32_t bytes);
     Decision decide(const TapTerms& terms, lib::TapSlot slot, const match::Headers& headers,
                     std::uint32_t bytes);
     Outcome owe(const Original& original, const CopyTarget& target, lib::TapSlot slot);

@@ -27,8 +27,8 @@ struct HeldFrame {
 
 class HeldFrames {
   public:
-    /// Before the frame is sent on.
-    void keep(rte_mbuf& frame, std::size_t place) {
+    /// Before the frame is sent on. Returns where its first bytes are from now on.
+    const std::uint8_t* keep(rte_mbuf& frame, std::size_t place) {
         const auto* const data = rte_pktmbuf_mtod(&frame, const std::uint8_t*);
         HeldFrame& held = add(frame, place);
         if (frame.pkt_len <= longest_kept && frame.nb_segs == 1) {
@@ -36,9 +36,10 @@ class HeldFrames {
             copy_bytes(kept, data, frame.pkt_len);
             held.data = kept;
             held.buffers = nullptr;
-            return;
+            return kept;
         }
         rte_pktmbuf_refcnt_update(&frame, 1);
+        return data;
     }
     /// A frame that is not sent: its buffers are given away.
     void adopt(rte_mbuf& frame, std::size_t place) { add(frame, place); }

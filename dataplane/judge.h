@@ -27,18 +27,18 @@ struct Judgement {
     std::uint64_t stopped() const { return redirected | blocked; }
 };
 
-/// takes(match, headers). A match that its tap does not take leaves the frame's list; the others are marked,
+/// takes(match, frame). A match that its tap does not take leaves the frame's list; the others are marked,
 /// so that their delivery does not ask again.
 template <typename Takes>
-    requires std::is_invocable_r_v<bool, Takes, const match::Match&, const match::Headers&>
-Judgement judge(const match::HeaderBurst& burst, match::Matches& matches, Takes takes) {
+    requires std::is_invocable_r_v<bool, Takes, const match::Match&, std::size_t>
+Judgement judge(match::Matches& matches, Takes takes) {
     Judgement judgement;
     match::for_each_bit(matches.matched, [&](std::size_t i) {
         match::FrameMatches& found = matches.frames[i];
         for (std::uint32_t k = 0; k < found.count;) {
             match::Match& match = found.taps[k];
             if (stops(match.payload)) {
-                if (!takes(match, burst.headers[i])) {
+                if (!takes(match, i)) {
                     match = found.taps[--found.count];
                     continue;
                 }

@@ -14,6 +14,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -60,6 +61,15 @@ class OwnFlows {
     bool contains(const match::Headers& headers) const {
         return may_contain(headers) && contains_exactly(headers);
     }
+    /// A matchable frame of the burst; of IPv4 nearly always without its headers.
+    bool contains(const match::HeaderBurst& burst, std::size_t frame) const {
+        if ((burst.ipv4 >> frame & 1) == 0) {
+            return contains(burst.headers[frame]);
+        }
+        return is_set(filter_bit(
+                   {std::byteswap(burst.source4[frame]), 0, std::byteswap(burst.dest4[frame]), 0})) &&
+               contains_exactly(burst.headers[frame]);
+    }
 
   private:
     struct Node {
@@ -82,12 +92,18 @@ class OwnFlows {
         std::array<std::uint64_t, 4> words;
         std::memcpy(words.data(), source, 16);
         std::memcpy(words.data() + 2, dest, 16);
+        return filter_bit(words);
+    }
+    /// The words of both addresses as they lie in memory, IPv4 padded with zeros.
+    static std::size_t filter_bit(const std::array<std::uint64_t, 4>& words) {
         const std::uint64_t sum = words[0] * 0x9e37'79b9'7f4a'7c15 + words[1] * 0xd6e8'feb8'6659'fd93 +
                                   words[2] * 0xa076'1d64'78bd'642f + words[3] * 0xe703'7ed1'a0b4'28db;
         return sum >> (64 - filter_bits_log2);
     }
     bool may_contain(const match::Headers& headers) const {
-        const std::size_t bit = filter_bit(headers.source.data(), headers.dest.data());
+        return is_set(filter_bit(headers.source.data(), headers.dest.data()));
+    }
+    bool is_set(std::size_t bit) const {
         return (filter_[bit / 64].load(std::memory_order_acquire) >> bit % 64 & 1) != 0;
     }
     bool contains_exactly(const match::Headers& headers) const;

@@ -92,7 +92,7 @@ std::uint16_t Worker::serve(const WorkerLane& lane) {
         hold(frames);
     }
     match::for_each_bit(early, [&](std::size_t i) { rte_pktmbuf_refcnt_update(frames[i], 1); });
-    headers_.headers.close();
+    headers_.headers.close(matches_.matched);
     if (stopped == 0) [[likely]] {
         forward(lane, frames, bytes);
     } else {
@@ -122,7 +122,7 @@ void Worker::count_uneven() {
 Worker::Mask Worker::drop_own_output(const match::HeaderBurst& burst, Mask told) {
     Mask own = 0;
     match::for_each_bit(matches_.matched, [&](std::size_t i) {
-        if (parts_.own_flows.contains(burst.headers[i])) [[unlikely]] {
+        if (parts_.own_flows.contains(burst, i)) [[unlikely]] {
             own |= Mask{1} << i;
             lib::add(parts_.status.counters[lib::WorkerCounter::own_output], (told >> i & 1) == 0 ? 1 : 0);
         }
@@ -133,10 +133,9 @@ Worker::Mask Worker::drop_own_output(const match::HeaderBurst& burst, Mask told)
 
 Judgement Worker::judge_burst(const WorkerLane& lane) {
     delivery_.begin(headers_.port, matches_.generation, now_, lane.backlog);
-    const Judgement judgement =
-        judge(headers_, matches_, [&](const match::Match& match, const match::Headers& headers) {
-            return delivery_.holds_back(match, headers);
-        });
+    const Judgement judgement = judge(matches_, [&](const match::Match& match, std::size_t frame) {
+        return delivery_.holds_back(match, headers_.headers, frame);
+    });
     lib::PortCounters& counters = parts_.status.ports[lane.rx->index()];
     const auto count = [](Mask frames) { return static_cast<std::uint64_t>(std::popcount(frames)); };
     lib::add(counters[lib::PortCounter::redirected_frames], count(judgement.redirected));
@@ -146,7 +145,8 @@ Judgement Worker::judge_burst(const WorkerLane& lane) {
 
 /// Keeps the matched frames beyond their sending.
 void Worker::hold(Frames frames) {
-    match::for_each_bit(matches_.matched, [&](std::size_t i) { held_.keep(*frames[i], i); });
+    match::for_each_bit(matches_.matched,
+                        [&](std::size_t i) { headers_.headers.move(i, held_.keep(*frames[i], i)); });
 }
 
 /// Gives the buffers of the stopped ones back: those that are owed to a tap are held by then. `frames` stays
@@ -194,10 +194,10 @@ Worker::Mask Worker::deliver(const match::HeaderBurst& burst, Mask counted, cons
     delivery_.begin(burst.port, matches_.generation, now_, backlog);
     for (const HeldFrame& frame : held_.frames()) {
         const std::size_t i = frame.place;
-        const match::Headers& headers = burst.headers[i];
-        if (delivery_.copy(frame, headers, matches_.frames[i]) && (counted >> i & 1) == 0) {
+        const std::uint32_t copied = delivery_.copy(frame, burst.headers, matches_.frames[i]);
+        if (copied != 0 && (counted >> i & 1) == 0) {
             matched |= Mask{1} << i;
-            bytes += match::matchable(headers.verdict) ? headers.l3_length : frame.length;
+            bytes += copied;
         }
     }
     delivery_.flush();

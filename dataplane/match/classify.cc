@@ -34,6 +34,11 @@ struct Matching {
     Generation generation;
 
     bool operator()(const TapRecord& record, std::uint32_t frame) const {
+        // Most taps ask for an address, and then nobody may ask for the rest of the headers.
+        if ((record.traits & trait::addresses) != 0 && (burst.ipv4 >> frame & 1) != 0) [[likely]] {
+            return addresses_match(record, burst.source4[frame], burst.dest4[frame]) &&
+                   record.visible(generation);
+        }
         return criterion_matches(record, burst.headers[frame], burst.port) && record.visible(generation);
     }
 };

@@ -416,7 +416,7 @@ void parse_others(std::span<const Frame> frames, std::uint64_t others, HeaderBur
 }  // namespace
 
 void LazyHeaders::complete(std::size_t frame) const noexcept {
-    assert(!closed_);
+    assert((open_ >> frame & 1) != 0);
     pending_ &= ~(std::uint64_t{1} << frame);
     if (!parse_common(frames_[frame], headers_[frame])) {
         parse(frames_[frame], headers_[frame]);

@@ -14,6 +14,7 @@
 
 #include <array>
 #include <bit>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -136,9 +137,15 @@ inline void for_each_bit(std::uint64_t mask, Function function) {
     }
 }
 
+/// Where in a frame its IP packet lies, by the packet's own length field.
+struct PacketPlace {
+    std::uint32_t offset = 0;  ///< bytes
+    std::uint32_t length = 0;  ///< bytes; 0: the frame is not matchable
+};
+
 /// The headers of a burst's frames. Those of a pending frame are written when they are asked for: almost no
 /// frame's are. So what is here cannot be seen unwritten; but a pending frame's bytes must stay where they
-/// are until close().
+/// are until close(), and of a frame that is kept beyond it for as long as that may be asked for.
 class LazyHeaders {
   public:
     const Headers& operator[](std::size_t frame) const {
@@ -148,14 +155,25 @@ class LazyHeaders {
         return headers_[frame];
     }
     Headers& operator[](std::size_t frame) { return const_cast<Headers&>(std::as_const(*this)[frame]); }
+    /// The same of its headers as l3_offset and l3_length, for less: of nearly all frames from their bytes.
+    PacketPlace packet(std::size_t frame) const {
+        assert((open_ >> frame & 1) != 0 || (pending_ >> frame & 1) == 0);
+        if (((pending_ & common_) >> frame & 1) != 0) [[likely]] {
+            return common_packet(frames_[frame].data);
+        }
+        const Headers& headers = (*this)[frame];
+        return matchable(headers.verdict) ? PacketPlace{headers.l3_offset, headers.l3_length} : PacketPlace{};
+    }
 
     /// Where the parser leaves the frames that it may postpone.
     Frame* frames() { return frames_.data(); }
-    /// These of frames() are all that is pending now; parse_frame says of each that its verdict is `ok`.
+    /// These of frames() are all that is pending now; all are common ones (common_frames.h).
     void postpone(std::uint64_t frames) {
         pending_ = frames;
-        closed_ = false;
+        common_ = frames;
+        open_ = ~std::uint64_t{0};
     }
+    /// And these, of which parse_frame says that their verdict is `ok`.
     void postpone_too(std::uint64_t frames) { pending_ |= frames; }
     /// Not to be completed any more, but overwritten.
     Headers& overwrite(std::size_t frame) {
@@ -163,14 +181,21 @@ class LazyHeaders {
         return headers_[frame];
     }
     std::uint64_t pending() const { return pending_; }
-    /// The frames' bytes may go: nobody asks for a pending frame's headers any more.
-    void close() { closed_ = true; }
+    /// The frame's first readable bytes are there from now on.
+    void move(std::size_t frame, const std::uint8_t* data) { frames_[frame].data = data; }
+    /// The bytes of all frames but those of `kept` may go: nobody asks for them any more.
+    void close(std::uint64_t kept) { open_ = kept; }
 
   private:
     void complete(std::size_t frame) const noexcept;
+    /// Untagged, the IP header behind 14 bytes of Ethernet, its length in the third and fourth byte.
+    static PacketPlace common_packet(const std::uint8_t* data) {
+        return {.offset = 14, .length = std::uint32_t{data[16]} << 8 | data[17]};
+    }
 
     mutable std::uint64_t pending_ = 0;
-    bool closed_ = false;
+    std::uint64_t common_ = 0;  ///< of these, or of those that were
+    std::uint64_t open_ = 0;    ///< may be asked for
     mutable std::array<Headers, max_burst> headers_;
     alignas(64) std::array<Frame, max_burst> frames_;
 };

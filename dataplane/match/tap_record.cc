@@ -67,6 +67,12 @@ Layout layout_of(const CompiledCriterion& criterion, EntryCount count) {
     return layout;
 }
 
+bool only_addresses(const CompiledCriterion& criterion) {
+    constexpr unsigned addresses =
+        1U << index_of(lib::Field::source_address) | 1U << index_of(lib::Field::dest_address);
+    return !criterion.layer2() && criterion.required() == 0 && (criterion.bounded() & ~addresses) == 0;
+}
+
 }  // namespace
 
 Entry& TapRecord::entry(std::uint32_t index) {
@@ -102,6 +108,7 @@ TapRecord* build_record(void* block, const CompiledCriterion& criterion, EntryCo
     record->traits = static_cast<std::uint8_t>(
         criterion.required() | (criterion.family() == lib::Family::ipv6 ? trait::ipv6 : std::uint8_t{0}) |
         (criterion.layer2() ? trait::layer2 : std::uint8_t{0}) |
+        (only_addresses(criterion) ? trait::addresses : std::uint8_t{0}) |
         (count.entries > 1 ? trait::many_keys : std::uint8_t{0}));
     record->words = static_cast<std::uint8_t>(layout.words / word_size);
     record->writer.bytes = static_cast<std::uint32_t>(layout.bytes);

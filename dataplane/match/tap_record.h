@@ -45,7 +45,8 @@ inline constexpr Place interface_place = 0xfd;
 /// Bits of TapRecord::traits besides flag::ports and flag::icmp, which the frame must have.
 namespace trait {
 inline constexpr std::uint8_t parts = flag::ports | flag::icmp;
-inline constexpr std::uint8_t layer2 = 0x20;  ///< whole frames, IP or not
+inline constexpr std::uint8_t addresses = 0x10;  ///< asks for nothing but its family and addresses
+inline constexpr std::uint8_t layer2 = 0x20;     ///< whole frames, IP or not
 inline constexpr std::uint8_t ipv6 = 0x40;
 inline constexpr std::uint8_t many_keys = 0x80;  ///< one frame may find the tap more than once
 }  // namespace trait

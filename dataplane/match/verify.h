@@ -86,6 +86,14 @@ inline bool criterion_matches(const TapRecord& record, const Headers& headers, s
            detail::in_field(record, interface_field, words, interface_of(port, headers));
 }
 
+/// The same of a frame of IPv4 whose addresses alone are known, where nothing else is asked for: of a tap
+/// with trait::addresses.
+inline bool addresses_match(const TapRecord& record, std::uint32_t source, std::uint32_t dest) {
+    const std::uint32_t* words = record.ranges();
+    return (record.traits & trait::ipv6) == 0 && detail::in_field(record, 0, words, source) &&
+           detail::in_field(record, 1, words, dest);
+}
+
 /// Whether later fragments are matched in full only with their first one. Every protocol of IPv6 is: what a
 /// later fragment says of it does not count (RFC 8200 section 4.5).
 inline bool asks_first_fragment(const TapRecord& record) {

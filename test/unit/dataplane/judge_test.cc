@@ -53,7 +53,7 @@ constexpr std::size_t copies = 0;
 constexpr std::size_t redirects = 1;
 constexpr std::size_t blocks = 2;
 
-bool always(const match::Match&, const match::Headers&) {
+bool always(const match::Match&, std::size_t) {
     return true;
 }
 
@@ -81,7 +81,7 @@ TEST_CASE(
     scene.add(5, redirects);
     scene.add(63, copies);
     scene.add(63, blocks);
-    const Judgement judgement = dataplane::judge(*scene.burst, *scene.matches, always);
+    const Judgement judgement = dataplane::judge(*scene.matches, always);
     CHECK(judgement.redirected == (1ULL << 2 | 1ULL << 5));
     CHECK(judgement.blocked == (1ULL << 3 | 1ULL << 63));
     CHECK(judgement.stopped() == (1ULL << 2 | 1ULL << 3 | 1ULL << 5 | 1ULL << 63));
@@ -96,10 +96,10 @@ TEST_CASE("judge: a tap that does not take the frame does not stop it, and loses
         scene.add(1, tap);
     }
     scene.add(4, blocks);
-    const auto not_block = [&](const match::Match& match, const match::Headers&) {
+    const auto not_block = [&](const match::Match& match, std::size_t) {
         return static_cast<std::size_t>(match.slot) != blocks;
     };
-    const Judgement judgement = dataplane::judge(*scene.burst, *scene.matches, not_block);
+    const Judgement judgement = dataplane::judge(*scene.matches, not_block);
     CHECK(judgement.redirected == 1ULL << 1);
     CHECK(judgement.blocked == 0);
     CHECK(scene.slots(1) == std::set<std::uint32_t>{copies, redirects});
@@ -120,7 +120,6 @@ TEST_CASE(
                     matched[frame].insert(static_cast<std::uint32_t>(tap));
                 }
             }
-            scene.burst->headers[frame].fragment_id = static_cast<std::uint32_t>(frame);
         }
         const std::uint64_t frames_before = scene.matches->matched;
         const std::uint64_t salt = random();
@@ -128,11 +127,11 @@ TEST_CASE(
             return ((salt ^ frame * 0x9e3779b97f4a7c15ULL ^ tap * 0xbf58476d1ce4e5b9ULL) >> 20 & 3) != 0;
         };
         std::vector<std::set<std::uint32_t>> asked(match::max_burst);
-        const Judgement judgement = dataplane::judge(
-            *scene.burst, *scene.matches, [&](const match::Match& match, const match::Headers& headers) {
+        const Judgement judgement =
+            dataplane::judge(*scene.matches, [&](const match::Match& match, std::size_t frame) {
                 const auto tap = static_cast<std::uint32_t>(match.slot);
-                CHECK(asked[headers.fragment_id].insert(tap).second);
-                return takes(headers.fragment_id, tap);
+                CHECK(asked[frame].insert(tap).second);
+                return takes(frame, tap);
             });
         REQUIRE((judgement.redirected & judgement.blocked) == 0);
         REQUIRE(scene.matches->matched == frames_before);

@@ -56,6 +56,48 @@ TEST_CASE("headers are written when they are asked for, and are the frame's", "[
     }
 }
 
+TEST_CASE("where its packet lies is told of every frame as its headers tell it", "[parser][lazy]") {
+    std::vector<Bytes> frames = postponed_frames();
+    frames.push_back(Packet().raw(0x0806, Bytes(46, 0)).frame());
+    frames.push_back(Packet().vlan({.id = 5}).ipv4({.more_fragments = true}).udp().frame());
+    std::vector<Frame> views;
+    std::ranges::transform(frames, std::back_inserter(views), view_of);
+    const auto burst = std::make_unique<HeaderBurst>();
+    parse_burst(views, *burst);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        INFO("frame " << i);
+        const Headers wanted = parse_frame(views[i]);
+        const bool is_packet = matchable(wanted.verdict);
+        for (int again = 0; again < 2; ++again) {
+            const PacketPlace packet = std::as_const(*burst).headers.packet(i);
+            CHECK(packet.length == (is_packet ? wanted.l3_length : 0));
+            CHECK(packet.offset == (is_packet ? wanted.l3_offset : 0));
+            (void)std::as_const(*burst).headers[i];
+        }
+    }
+}
+
+TEST_CASE("a frame whose bytes are kept elsewhere may be asked for when the others are gone",
+          "[parser][lazy]") {
+    std::vector<Bytes> frames = postponed_frames();
+    const std::vector<Bytes> kept = frames;
+    std::vector<Frame> views;
+    std::ranges::transform(frames, std::back_inserter(views), view_of);
+    const auto burst = std::make_unique<HeaderBurst>();
+    parse_burst(views, *burst);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        burst->headers.move(i, kept[i].data());
+        std::ranges::fill(frames[i], std::uint8_t{0xff});
+    }
+    burst->headers.close((std::uint64_t{1} << frames.size()) - 1);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        INFO("frame " << i);
+        const Headers wanted = parse_frame(view_of(kept[i]));
+        CHECK(burst->headers.packet(i).length == wanted.l3_length);
+        CHECK(reading_of(burst->headers[i]) == reading_of(wanted));
+    }
+}
+
 TEST_CASE("headers that were changed stay so, and a burst starts anew", "[parser][lazy]") {
     const Bytes first = Packet().ipv4().udp({.source_port = 5, .dest_port = 6}).frame(60);
     const Bytes second = Packet().ipv4().udp({.source_port = 7, .dest_port = 8}).frame(60);
@@ -66,7 +108,7 @@ TEST_CASE("headers that were changed stay so, and a burst starts anew", "[parser
     burst->headers[0].dest_port = 99;
     CHECK(burst->headers[0].source_port == 5);
     CHECK(burst->headers[0].dest_port == 99);
-    burst->headers.close();  // what is written may be asked for when the frames are gone
+    burst->headers.close(0);  // what is written may be asked for when the frames are gone
     CHECK(burst->headers[0].dest_port == 99);
     parse_burst(std::span(&after, 1), *burst);
     CHECK(burst->headers[0].source_port == 7);
