@@ -261,7 +261,10 @@ template <std::uint32_t rounds>
     if (blocks <= static_cast<std::int64_t>(4 * lanes)) {
         encrypt_rest<rounds, true, 4>(keys, text, state, -block_size, blocks);
     } else {
-        encrypt_long<rounds>(keys, text, state, blocks);
+        State apart = state;  // else the state of short ones would be in memory too
+        encrypt_long<rounds>(keys, text, apart, blocks);
+        state.sum = apart.sum;
+        state.tag_stream = apart.tag_stream;
     }
     const __m512i hash = turned_round(_mm512_castsi128_si512(state.sum.reduced()));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(text.text + text.size),
