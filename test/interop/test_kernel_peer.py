@@ -1,5 +1,5 @@
 """Our ESP against a real Linux kernel: what crypto/ seals, the kernel opens; what the kernel seals, flowtap-receive opens.
-Every suite in the long run (tools/test --long), one of each kind otherwise."""
+Bare, in UDP (RFC 3948) and with TFC padding. Every suite in the long run (tools/test --long), one of each kind otherwise."""
 
 import contextlib
 import ctypes
@@ -36,6 +36,10 @@ SEALED = [(suite, *how) for suite in esp.SUITES for how in [
 OPENED = [(suite, *how) for suite in esp.SUITES for how in [("ipv4", False), ("ipv6", True)]
     if not (suite.startswith("3des") and how[1])] if LONG else [
     ("aes-256-gcm-16", "ipv4", False)]
+# Suite, outer family, in UDP, inner packets filled to this length.
+WRAPPED = [(suite, outer, True, 600) for suite in esp.SUITES for outer in OUTER] + [
+    ("aes-256-gcm-16", outer, *how) for outer in OUTER for how in [(True, 0), (False, 600)]] if LONG else [
+        ("aes-256-gcm-16", "ipv4", True, 600), ("aes-128-cbc-hmac-sha-256-128", "ipv6", True, 600)]
 STEP = 37 if LONG else 370  # from one length of longer packets to the next
 MTU = 9200
 PORT = 30000
@@ -66,6 +70,7 @@ class Link:
                 self.peer.run(f"ip address add {remote}/{length} dev lo\n"
                               f"ip {family} neigh add {local} lladdr {OUR_MAC} dev vec0\n"
                               f"ip {family} route add {local} dev vec0")
+            self.peer.take_esp_in_udp(*(remote for _, remote in OUTER.values()))
             self._stack = stack.pop_all()
         return self
 
@@ -114,15 +119,20 @@ def copies(source, destination, sizes, seed):
     return [bytes(family(src=source, dst=destination) / UDP(sport=40000, dport=PORT) / Raw(body)) for body in bodies], bodies
 
 
-NUMBERS = iter(range(1, 250))
+NUMBERS = iter(range(1, 250))  # of SAs: each has its own addresses
 
 
 def keys(suite):
     return {"suite": suite.name, "cipher": suite.key, "authentication": suite.auth_key}
 
 
-@pytest.mark.parametrize("name,outer,inner,extended", SEALED)
-def test_the_kernel_opens_what_we_seal(link, tmp_path, name, outer, inner, extended):
+def same_length(packets, around):
+    """Packets that were filled look alike: what is outside tells nothing of what is inside."""
+    lengths = {len(packet) for packet, shorter in zip(packets, around, strict=True) if shorter}
+    return len(lengths) == 1 and sum(around) > 50
+
+
+def kernel_opens(link, folder, name, outer, inner="ipv4", extended=False, udp=False, padded=0):
     suite = esp.SUITES[name]
     number = next(NUMBERS)
     spi = 0x2000 + number
@@ -130,15 +140,17 @@ def test_the_kernel_opens_what_we_seal(link, tmp_path, name, outer, inner, exten
     source, destination = addresses(number, inner)
     length = 32 if inner == "ipv4" else 128
     link.peer.run(f"ip address add {destination}/{length} dev lo")
-    link.peer.tunnel(local=local, remote=remote, spi=spi, inner=f"{destination}/{length}", extended=extended, **keys(suite))
+    link.peer.tunnel(local=local, remote=remote, spi=spi, inner=f"{destination}/{length}", extended=extended, udp=udp,
+                     **keys(suite))
     receiver = link.peer.receive(destination, PORT, f"opened{number}.pcap")
     packets, bodies = copies(source, destination, [*range(1, 70), *range(70, 8900, STEP)], number)
-    sa = esp.write_sa_file(tmp_path / "sa.toml", spi=spi, suite=suite, extended=extended)
-    inside = esp.write_packets(tmp_path / "inner.pcap", packets)
+    sa = esp.write_sa_file(folder / "sa.toml", spi=spi, suite=suite, extended=extended, udp=udp, padded=padded)
+    inside = esp.write_packets(folder / "inner.pcap", packets)
     run(BUILD / "test" / "integration" / "esp-seal", "--sa", sa, "--local", local, "--remote", remote, "--read", inside,
-        "--write", tmp_path / "outer.pcap")
-    sealed = esp.read_packets(tmp_path / "outer.pcap")
+        "--write", folder / "outer.pcap")
+    sealed = esp.read_packets(folder / "outer.pcap")
     assert len(sealed) == len(packets)
+    assert not padded or same_length(sealed, [len(packet) <= padded for packet in packets])
     # The last one twice: the kernel refuses a replay, and counts it.
     before = link.peer.statistics()
     link.send([*sealed, sealed[-1]])
@@ -151,20 +163,30 @@ def test_the_kernel_opens_what_we_seal(link, tmp_path, name, outer, inner, exten
     assert link.peer.taken(spi) == (len(packets), len(packets))
 
 
-@pytest.mark.parametrize("name,outer,extended", OPENED)
-def test_we_open_what_the_kernel_seals(link, tmp_path, name, outer, extended):
+@pytest.mark.parametrize("name,outer,inner,extended", SEALED)
+def test_the_kernel_opens_what_we_seal(link, tmp_path, name, outer, inner, extended):
+    kernel_opens(link, tmp_path, name, outer, inner, extended)
+
+
+@pytest.mark.parametrize("name,outer,udp,padded", WRAPPED)
+def test_the_kernel_opens_what_we_seal_in_udp_and_padded(link, tmp_path, name, outer, udp, padded):
+    kernel_opens(link, tmp_path, name, outer, udp=udp, padded=padded)
+
+
+def we_open(link, folder, name, outer, extended=False, udp=False, padded=0):
     suite = esp.SUITES[name]
     number = next(NUMBERS)
     spi = 0x3000 + number
     ours, theirs = OUTER[outer]
     source, destination = addresses(number, "ipv4")
     link.peer.run(f"ip address replace {source}/32 dev lo")
-    link.peer.tunnel(local=theirs, remote=ours, spi=spi, inner=f"{destination}/32", outbound=True, extended=extended,
-                     **keys(suite))
+    link.peer.tunnel(local=theirs, remote=ours, spi=spi, inner=f"{destination}/32", outbound=True, extended=extended, udp=udp,
+                     padded=padded, **keys(suite))
     link.peer.run(f"ip route add {destination}/32 dev vec0 src {source}")
-    capture = tmp_path / "sealed.pcap"
+    before = link.peer.statistics()
+    capture = folder / "sealed.pcap"
     tcpdump = Daemon("tcpdump", "-i", "tap0", "-p", "-n", "-U", "-B", "16384", "-s", "0", "-Z", "root", "-w", capture,
-                     "esp", log=tmp_path / "tcpdump.log", prefix=link.prefix)
+                     "udp port 4500" if udp else "esp", log=folder / "tcpdump.log", prefix=link.prefix)
     with tcpdump:
         tcpdump.wait_for("listening on")
         bodies = [bytes(IP(src="10.0.0.1", dst="10.0.0.2", proto=253) / Raw(bytes([size & 255]) * size))
@@ -178,10 +200,23 @@ for line in open("bodies{number}"):
     out.sendto(bytes.fromhex(line), ("{destination}", {PORT}))
 END""")
         until(lambda: pcaps.count(capture) >= len(bodies), f"{len(bodies)} ESP packets; {link.peer.statistics()}")
-    sa = esp.write_sa_file(tmp_path / "sa.toml", spi=spi, suite=suite, extended=extended)
-    done = subprocess.run([PROGRAMS["flowtap-receive"], "--sa", sa, "--read", capture, "--write", tmp_path / "opened.pcap",
+    sealed = [frame for _, frame in pcaps.packets(capture)]
+    assert not padded or same_length(sealed, [28 + len(body) <= padded for body in bodies])
+    sa = esp.write_sa_file(folder / "sa.toml", spi=spi, suite=suite, extended=extended, udp=udp)
+    done = subprocess.run([PROGRAMS["flowtap-receive"], "--sa", sa, "--read", capture, "--write", folder / "opened.pcap",
                            "--json"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     assert summary["copies"] == len(bodies) and summary["sequence"]["missing"] == 0
-    assert [packet for _, packet in pcaps.packets(pathlib.Path(tmp_path / "opened.pcap"))] == bodies
+    assert [packet for _, packet in pcaps.packets(pathlib.Path(folder / "opened.pcap"))] == bodies
+    assert link.peer.statistics() == before
+
+
+@pytest.mark.parametrize("name,outer,extended", OPENED)
+def test_we_open_what_the_kernel_seals(link, tmp_path, name, outer, extended):
+    we_open(link, tmp_path, name, outer, extended)
+
+
+@pytest.mark.parametrize("name,outer,udp,padded", WRAPPED)
+def test_we_open_what_the_kernel_seals_in_udp_and_padded(link, tmp_path, name, outer, udp, padded):
+    we_open(link, tmp_path, name, outer, udp=udp, padded=padded)

@@ -101,16 +101,24 @@ class KernelPeer:
         until(lambda: "listening" in (self.folder / f"{name}.log").read_text(), "the receiver in the peer kernel")
         return Receiver(self, name)
 
+    def take_esp_in_udp(self, *addresses):
+        """From now on the kernel takes ESP out of UDP at port 4500 of its addresses (RFC 3948)."""
+        helper = pathlib.Path(__file__).resolve().with_name("kernel_peer_encap.py")
+        self.run(f"/usr/bin/python3 {helper} {' '.join(addresses)} >encap.log 2>&1 &")
+        until(lambda: "listening" in (self.folder / "encap.log").read_text(), "the sockets of port 4500 in the peer kernel")
+
     def tunnel(self, *, local, remote, spi, suite, cipher, authentication=b"", inner="0.0.0.0/0", outbound=False,
-               window=1024, extended=False, mode="tunnel"):
-        """Installs an SA and its policy: packets to `remote`, or with `outbound` packets from `local` to `inner`."""
+               window=1024, extended=False, mode="tunnel", udp=False, padded=0):
+        """Installs an SA and its policy: packets to `remote`, or with `outbound` packets from `local` to `inner`. In UDP at
+        port 4500; filled to `padded` bytes where it seals."""
         algorithms = XFRM[suite].format(cipher="0x" + cipher.hex(), authentication="0x" + authentication.hex())
         flags = ["esn"] * extended + ["af-unspec"] * ((":" in inner) != (":" in local))  # else inner and outer are of one family
         replay = f"replay-window {0 if outbound and not extended else window}"  # the kernel wants one with extended ones
         family = "-6 " if ":" in inner else ""
         everything = "::/0" if ":" in inner else "0.0.0.0/0"
+        options = [f"encap espinudp 4500 4500 {'::' if ':' in local else '0.0.0.0'}"] * udp + [f"tfcpad {padded}"] * bool(padded)
         state = f"ip xfrm state add src {local} dst {remote} proto esp spi {spi:#x} mode {mode} {replay} "\
-                f"{'flag' if flags else ''} {' '.join(flags)} {algorithms}"
+                f"{'flag' if flags else ''} {' '.join(flags)} {algorithms} {' '.join(options)}"
         template = f"tmpl src {local} dst {remote} proto esp mode {mode}"
         ways = [("out", everything, inner)] if outbound else [("in", everything, inner), ("fwd", everything, inner)]
         policies = [f"ip {family}xfrm policy add dir {way} src {source} dst {destination} {template}"
