@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import threading
+import time
 
 import esp
 import pytest
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network n
 
 # As few at a time as every ring of the software devices holds, however slow the machine.
 AT_ONCE = 16
+COPY = 220  # bytes of the copy of a packet() through the cipher: 28 of encapsulation, 188 of the packet, 4 of padding and trailer
 ETHERNET = bytes.fromhex("02000000000b 02000000000a 0800")
 SPI_AT = 14 + 20  # of ESP over IPv4 in an Ethernet frame
 LOST_AT_THE_END = ("copy-no-lease", "copy-sequence-end", "copy-no-sa")
@@ -108,6 +110,9 @@ class SaLab(Lab):
             thread.join()
         assert not failures, failures[0]
 
+    def sealed(self):
+        return len(self.frames)
+
     def sealed_by(self, spi):
         return sum(spi_of(frame) == spi for frame in list(self.frames))
 
@@ -116,6 +121,10 @@ class SaLab(Lab):
 
     def states(self):
         return [(association["spi"], association["state"]) for association in self.tunnel()["security-associations"]]
+
+    def left(self, unit):
+        """Of the first one's hard lifetime, as control saw it last."""
+        return self.tunnel()["security-associations"][0]["left"][unit]
 
     def alarms(self):
         return self.health()["alarms"]
@@ -229,6 +238,58 @@ def test_at_the_hard_lifetime_without_another_nothing_is_sealed_beyond_it_and_wh
         lab.wait_restored()
         until(lambda: gone in lab.alarms(), "the alarm after the restart")
         assert lab.states() == [(0x1001, "used up")]
+        lab.no_key_was_told()
+
+
+def test_bytes_are_those_that_the_cipher_takes_and_the_one_that_reaches_a_lifetime_ends_it():
+    with SaLab(("a", 0x1001, f"hard-lifetime-bytes = {100 * COPY}", f"soft-lifetime-bytes = {50 * COPY}")) as lab:
+        lab.start_all()
+        soft = 'tunnel "ttp": SPI 0x1001: its soft lifetime in bytes is over, and no other security association follows'
+        gone = 'tunnel "ttp" has no security association that may be used: its copies are lost'
+        for count, left, alarms in [(49, 51, []), (1, 50, [soft]), (49, 1, [soft])]:
+            lab.cross(count)
+            until(lambda left=left: lab.left("bytes") == left * COPY, f"{left} copies that are left")
+            until(lambda alarms=alarms: lab.alarms() == alarms, f"alarms {alarms}")
+            assert lab.states() == [(0x1001, "in use")]
+        lab.cross(1)
+        until(lambda: gone in lab.alarms(), "the alarm of the hard lifetime")
+        assert lab.states() == [(0x1001, "used up")] and lab.left("bytes") == 0
+        assert lab.settled()["sent"] == 100
+        lab.cross(30)
+        copies = lab.settled()
+        assert copies["sent"] == 100 and {name: count for name, count in copies["lost"].items() if count} == {"copy-no-sa": 30}
+        assert "its hard lifetime in bytes is over" in lab.log("flowtap-control").read_text()
+        counts, originals = lab.opened(100)
+        assert counts == {0x1001: 100} and originals[0x1001] == [packet(number) for number in range(100)]
+        lab.no_key_was_told()
+
+
+def test_seconds_pass_whatever_is_sealed_and_over_a_restart_too():
+    started = time.monotonic()
+    with SaLab(("a", 0x1001, "soft-lifetime-seconds = 3"), ("b", 0x1002, "hard-lifetime-seconds = 5")) as lab:
+        lab.start_all()
+        with lab.traffic():
+            until(lambda: lab.states()[0] == (0x1001, "used up"), "the end of the first")
+            assert time.monotonic() - started >= 2  # whole seconds
+            gone = 'tunnel "ttp" has no security association that may be used: its copies are lost'
+            until(lambda: gone in lab.alarms(), "the end of the second")
+            assert time.monotonic() - started >= 2 + 4
+            until(lambda: lab.sent >= lab.sealed() + 100, "copies that nothing seals")
+        copies = lab.settled()
+        lost = {name for name, count in copies["lost"].items() if count}
+        assert "copy-no-sa" in lost and lost <= set(LOST_AT_THE_END), copies
+        assert "its hard lifetime in seconds is over" in lab.log("flowtap-control").read_text()
+        # First all by the first, then all by the second, then nothing.
+        counts, originals = lab.opened(copies["sent"])
+        assert set(counts) <= {0x1001, 0x1002}
+        assert in_order(originals, sorted(counts)) == [packet(number) for number in range(copies["sent"])]
+        for name in ("flowtap-control", "flowtap-dataplane"):
+            lab.daemons[name].stop()
+        lab.start("flowtap-dataplane", "")
+        lab.start("flowtap-control")
+        lab.wait_restored()
+        until(lambda: gone in lab.alarms(), "the alarm after the restart")
+        assert lab.states() == [(0x1001, "used up"), (0x1002, "used up")]
         lab.no_key_was_told()
 
 
