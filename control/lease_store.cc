@@ -107,9 +107,10 @@ std::expected<LeaseStore, std::string> LeaseStore::open(std::filesystem::path di
         // Which space the lost grant was of is not known: the wider block covers both.
         record.next = end_of_block(record.next, extended_space);
     }
+    // Under the generation that is marked: a crash in here, too, leaves the two no further apart.
     store.file_.generation = *expected;
-    if (auto saved = store.save(); !saved) {
-        return std::unexpected{saved.error()};
+    if (auto written = write_durably(leases, write_lease_file(store.file_)); !written) {
+        return std::unexpected{written.error()};
     }
     return store;
 }

@@ -167,6 +167,23 @@ TEST_CASE("a crash between the two writes skips a block of every key") {
     CHECK(store.grant(key(2), extended_space, today)->first == extended_space.block);
 }
 
+TEST_CASE("a crash while a crash is made good costs nothing more, however often") {
+    const Scratch scratch;
+    {
+        auto store = reopen(scratch);
+        const std::vector<KeyDigest> keys{key(1)};
+        REQUIRE(store.record_new(keys).has_value());  // generation 1
+    }
+    REQUIRE(control::write_durably(scratch / "leases.generation", "2\n").has_value());
+    std::filesystem::create_directory(scratch / "leases.new");  // the record cannot be written
+    for (int crash = 0; crash < 3; ++crash) {
+        CHECK_FALSE(LeaseStore::open(scratch.path()).has_value());
+    }
+    std::filesystem::remove(scratch / "leases.new");
+    CHECK(reopen(scratch).next(key(1)) == extended_space.block);
+    CHECK(reopen(scratch).next(key(1)) == extended_space.block);
+}
+
 TEST_CASE("a record rolled back by one change grants nothing that was granted") {
     const Scratch scratch;
     auto store = reopen(scratch);
