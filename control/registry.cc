@@ -489,11 +489,33 @@ void Registry::set_statistics(lib::TapSlot slot, const TapStatistics& statistics
 }
 
 void Registry::set_grant(lib::SaSlot slot, const SaGrant& grant) {
+    if (const auto before = this->grant(slot); before.key_digest != grant.key_digest && before.end != 0) {
+        remember(before);
+        in_order();
+    }
     auto& record = header().grants.at(static_cast<std::size_t>(slot));
     const std::uint64_t other = (record.current.load(std::memory_order_relaxed) & 1) ^ 1;
     in_order();
     record.grants[other] = grant;
     record.current.store(other, std::memory_order_release);
+}
+
+std::span<PastGrant> Registry::past() const {
+    const auto count = header().past_count.load(std::memory_order_acquire);
+    return std::span{header().past}.first(std::min<std::uint64_t>(count, past_grants));
+}
+
+/// Should the process die on the way, the slot still says it.
+void Registry::remember(const SaGrant& grant) {
+    for (auto& known : past()) {
+        if (known.key_digest == grant.key_digest) {
+            known.end = std::max(known.end, grant.end);
+            return;
+        }
+    }
+    const auto count = header().past_count.load(std::memory_order_relaxed);
+    header().past[count % past_grants] = {grant.key_digest, grant.end};
+    header().past_count.store(count + 1, std::memory_order_release);
 }
 
 SaGrant Registry::grant(lib::SaSlot slot) const {
@@ -507,6 +529,11 @@ std::uint64_t Registry::granted(const std::array<std::uint8_t, 32>& key_digest) 
         const auto last = grant(lib::SaSlot{slot});
         if (last.key_digest == key_digest) {
             end = std::max(end, last.end);
+        }
+    }
+    for (const auto& before : past()) {
+        if (before.key_digest == key_digest) {
+            end = std::max(end, before.end);
         }
     }
     return end;

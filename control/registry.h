@@ -91,16 +91,19 @@ class Registry {
     /// The terms of all of them or, when the process dies on the way, of none. The slots must be used.
     void set_terms(std::span<const TermsChange> changes);
 
-    /// The witness against a lease record that was rolled back: what each SA slot was given last.
+    /// The witness against a lease record that was rolled back: what each SA slot was given last, and up to
+    /// where each key was granted.
     void set_grant(lib::SaSlot slot, const SaGrant& grant);
     SaGrant grant(lib::SaSlot slot) const;
-    /// The highest value granted to the key in any slot; 0: none.
+    /// The highest value granted to the key in any slot, whatever the slot was given since; 0: none.
     std::uint64_t granted(const std::array<std::uint8_t, 32>& key_digest) const;
 
   private:
     Registry(lib::FileDescriptor descriptor, std::byte* memory, std::uint32_t max_taps);
 
     RegistryHeader& header() const;
+    std::span<PastGrant> past() const;
+    void remember(const SaGrant& grant);
     Word& slot_word(std::uint32_t slot) const;
     std::uint32_t* removal_list() const;
     std::byte* block(std::uint32_t index) const;

@@ -19,7 +19,7 @@
 namespace flowtap::control {
 
 inline constexpr std::uint64_t registry_magic = 0x7379'7261'7465'7266;
-inline constexpr std::uint32_t registry_version = 3;
+inline constexpr std::uint32_t registry_version = 4;
 
 using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free);
@@ -87,6 +87,15 @@ struct GrantRecord {
     Word current;
 };
 
+/// Of a key whose slot another key was given since.
+struct PastGrant {
+    std::array<std::uint8_t, 32> key_digest{};
+    std::uint64_t end = 0;  ///< as SaGrant::end
+};
+
+/// Beyond them the oldest are forgotten: keys that took over from one another while some process lived on.
+inline constexpr std::size_t past_grants = 1024;
+
 struct RegistryHeader {
     std::uint64_t magic = 0;
     std::uint32_t version = 0;
@@ -98,6 +107,8 @@ struct RegistryHeader {
     Word leaving_decided;  ///< the highest EntryHead::leaving that counts
     Word leaving_undone;   ///< the one that is being taken back; 0: none
     alignas(64) std::array<GrantRecord, lib::max_sas> grants;
+    Word past_count;  ///< so many were ever written, each to the place of the one past_grants before it
+    std::array<PastGrant, past_grants> past;
 };
 
 inline constexpr std::size_t block_size = 1024;

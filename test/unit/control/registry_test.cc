@@ -355,8 +355,32 @@ TEST_CASE("what an SA slot was given last is remembered, also by the next proces
     CHECK(next.granted({2}) == 0);
     registry.set_grant(lib::SaSlot{0}, second);
     registry.set_grant(lib::SaSlot{5}, {{2}, 8, lib::Epoch{2}, 40});
-    CHECK(next.granted({1}) == 0);
+    CHECK(next.grant(lib::SaSlot{0}) == second);
+    CHECK(next.granted({1}) == 100);
     CHECK(next.granted({2}) == 50);
+}
+
+TEST_CASE(
+    "up to where a key was granted is remembered when its slot goes to others, for the last thousand of "
+    "them") {
+    constexpr std::uint64_t keys = 3000;
+    auto registry = Registry::create(max_taps).value();
+    const auto digest = [](std::uint64_t number) {
+        return std::array<std::uint8_t, 32>{static_cast<std::uint8_t>(number),
+                                            static_cast<std::uint8_t>(number >> 8U), 1};
+    };
+    for (std::uint64_t number = 1; number <= keys; ++number) {
+        registry.set_grant(lib::SaSlot{number % 2 == 0 ? 0U : 1U},
+                           {digest(number), number, lib::Epoch{3}, number});
+        // One that comes back again and again takes no place of the others, and keeps the highest value.
+        registry.set_grant(lib::SaSlot{2}, {digest(0), 1, lib::Epoch{3}, 2 * number});
+        registry.set_grant(lib::SaSlot{2}, {digest(keys + 1), 2, lib::Epoch{3}, 1});
+    }
+    const auto next = adopted(registry);
+    CHECK(next.granted(digest(0)) == 2 * keys);
+    for (std::uint64_t number = keys - 1000; number <= keys; ++number) {
+        CHECK(next.granted(digest(number)) == number);
+    }
 }
 
 TEST_CASE("slots are lent once, and the one given back longest ago comes first") {
