@@ -21,7 +21,8 @@ inline constexpr std::array commands{
     Command{{"show", "workers"}, "workers", "load and packet counters of each worker"},
     Command{{"show", "delivery"},
             "delivery",
-            "tunnels and their keys, next hops, the kernel's traffic, copies of each destination, losses by cause"},
+            "tunnels and their keys, next hops, the kernel's traffic, copies of each destination, losses by "
+            "cause"},
 };
 
 struct Option {
