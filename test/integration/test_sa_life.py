@@ -75,6 +75,13 @@ class SaLab(Lab):
         with self.client() as client:
             assert add(client).code == 200
 
+    def restart_all(self):
+        for name in ("flowtap-control", "flowtap-dataplane"):
+            self.daemons[name].stop()
+        self.start("flowtap-dataplane", "")
+        self.start("flowtap-control")
+        self.wait_restored()
+
     def cross(self, count):
         """So many frames of the target through the wire, which is to lose none; returns when all are at its other side."""
         last = self.sent + count
@@ -231,11 +238,7 @@ def test_at_the_hard_lifetime_without_another_nothing_is_sealed_beyond_it_and_wh
         assert originals[0x1001] == [packet(number) for number in range(limit)]
 
         # A restart of both brings it back as little as any other.
-        for name in ("flowtap-control", "flowtap-dataplane"):
-            lab.daemons[name].stop()
-        lab.start("flowtap-dataplane", "")
-        lab.start("flowtap-control")
-        lab.wait_restored()
+        lab.restart_all()
         until(lambda: gone in lab.alarms(), "the alarm after the restart")
         assert lab.states() == [(0x1001, "used up")]
         lab.no_key_was_told()
@@ -283,11 +286,7 @@ def test_seconds_pass_whatever_is_sealed_and_over_a_restart_too():
         counts, originals = lab.opened(copies["sent"])
         assert set(counts) <= {0x1001, 0x1002}
         assert in_order(originals, sorted(counts)) == [packet(number) for number in range(copies["sent"])]
-        for name in ("flowtap-control", "flowtap-dataplane"):
-            lab.daemons[name].stop()
-        lab.start("flowtap-dataplane", "")
-        lab.start("flowtap-control")
-        lab.wait_restored()
+        lab.restart_all()
         until(lambda: gone in lab.alarms(), "the alarm after the restart")
         assert lab.states() == [(0x1001, "used up"), (0x1002, "used up")]
         lab.no_key_was_told()

@@ -1,11 +1,8 @@
 """Frames at a rate that waits for nobody, through a wire on links of the kernel (test/integration/wire_load.cc)."""
 
-import json
-import subprocess
+from daemons import until
+from link_program import LinkProgram
 
-from daemons import BUILD, until
-
-PROGRAM = BUILD / "test" / "integration" / "wire-load"
 RING = 8192                         # frames that the kernel keeps for a port whose worker is off its core
 TRIAL = 2 * RING                    # frames, each way, in which a rate that is too high has to show
 HIGHEST = 2_000_000                 # frames a second: more than a socket takes
@@ -16,19 +13,11 @@ def device(letter):
     return f"net_af_packet{ord(letter) - ord('a')},iface=wire-{letter},framecnt={RING}"
 
 
-class WireLoad:
+class WireLoad(LinkProgram):
     """One load at a time, on the far ends of links a and b of `wires`."""
 
     def __init__(self, wires):
-        self.process = subprocess.Popen([*wires.prefix, str(PROGRAM), "feed-a", "feed-b"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
-
-    def do(self, what, **arguments):
-        self.process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, f"wire-load ended at {what}"
-        return json.loads(line)
+        super().__init__("wire-load", wires, "feed-a", "feed-b")
 
     def pace(self, pps):
         self.do("pace", pps=pps)
@@ -84,13 +73,3 @@ class WireLoad:
                 return came
             rate = int(min(rate, came) * 0.85)
             assert rate, "no rate crosses without loss"
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
