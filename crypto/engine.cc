@@ -1,6 +1,7 @@
 #include "crypto/engine.h"
 
 #include "crypto/ipsec_mb.h"
+#include "crypto/key_tables.h"
 #include "crypto/known_answers.h"
 
 #include <fmt/format.h>
@@ -75,6 +76,11 @@ std::expected<Engine, std::string> Engine::create(Implementation wanted) {
         return std::unexpected(verified.error());
     }
     return Engine(std::move(*memory), manager, *implementation);
+}
+
+std::string Engine::description() const {
+    return fmt::format("IPsec-MB ({}){}", to_string(implementation_),
+                       can_gather(*manager_) ? ", AES-GCM by own code" : "");
 }
 
 std::string_view to_string(Implementation implementation) {

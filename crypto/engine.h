@@ -28,6 +28,9 @@ class Engine {
     /// The one in use, never `automatic`.
     Implementation implementation() const { return implementation_; }
 
+    /// What seals, for a person.
+    std::string description() const;
+
     /// Valid as long as the engine; not const, because every call into the library writes its error field.
     IMB_MGR* manager() const { return manager_; }
 

@@ -1,5 +1,4 @@
-// Sealing a burst of packets for one SA (RFC 4303 section 3.3), in place or with the copy into place made on
-// the way.
+// Sealing a burst of packets for one SA (RFC 4303 section 3.3), in place or on the way into place.
 //
 // The buffer of a packet, which is the caller's and may hold anything but the inner packet's bytes before:
 //
@@ -9,9 +8,9 @@
 //                       |<-------------------- room ---------------------->...
 //
 // A copy of tapped traffic is an encapsulation header written at `inner`, and the original packet elsewhere:
-// then `body` points to the original and sealing moves it, packet by packet just before the cipher reads it.
-// That was measured faster than copying the burst first, and faster than IPsec-MB's scatter-gather calls
-// (test/bench).
+// then `body` points to the original. AES-GCM is encrypted from there where the processor allows it
+// (gather_gcm.h); otherwise a packet is put together just before its cipher reads it, which was measured
+// faster than copying the burst first, and faster than IPsec-MB's scatter-gather calls (test/bench).
 #pragma once
 
 #include "crypto/engine.h"

@@ -249,7 +249,7 @@ struct Tables {
     StopSwitch stops;
     WallClock clock{rte_get_tsc_hz()};
     RateLimits rates;
-    crypto::Implementation sealing;
+    std::string sealing;  ///< what does it
     SaTable sas;
     std::optional<slow_path::InboundTable> inbound;
 
@@ -265,7 +265,7 @@ struct Tables {
           next_hops(config.tunnels.size()),
           rates(config.destinations, config.dataplane.workers.size(),
                 {.clock = rte_get_tsc_hz(), .now = rte_rdtsc()}),
-          sealing(engine.implementation()),
+          sealing(engine.description()),
           sas(quiescence, std::move(engine), config.tunnels, config.delivery.mtu) {
         clock.adjust();
         for (const lib::TunnelConfig& tunnel : config.tunnels) {
@@ -503,7 +503,7 @@ Result<void> run(const lib::Config& config, const RunOptions& options) {
         rte_eal_remote_launch(run_worker, (*workers)[i].get(), static_cast<unsigned>(i + 1));
     }
     spdlog::info("{} workers, tap lookup by {}, sealing by {}; {}", worker_count,
-                 match::to_string(options.simd), crypto::to_string(tables.sealing),
+                 match::to_string(options.simd), tables.sealing,
                  kept ? "the manager keeps CAP_NET_ADMIN, for mirror-link-loss, and no other is kept"
                       : "no capability is kept");
     Manager manager({.config = config,

@@ -2,6 +2,7 @@
 
 #include "crypto/big_endian.h"
 #include "crypto/esp.h"
+#include "dataplane/match/ethertypes.h"
 #include "lib/next_hops.h"
 
 #include <algorithm>
@@ -13,15 +14,12 @@ namespace {
 
 using crypto::load_big_endian;
 
-constexpr std::size_t ethernet_size = 14;
-constexpr std::size_t udp_size = 8;
-constexpr std::uint16_t type_ipv4 = 0x0800;
+using match::ethernet_size;
+
 constexpr std::uint16_t type_arp = 0x0806;
-constexpr std::uint16_t type_ipv6 = 0x86dd;
 constexpr std::uint8_t protocol_udp = 17;
-constexpr std::uint8_t protocol_esp = 50;
-constexpr std::uint16_t port_ike = 500;
-constexpr std::uint16_t port_nat_traversal = 4500;  // IKE and ESP in UDP (RFC 3948)
+constexpr auto protocol_esp = static_cast<std::uint8_t>(crypto::NextHeader::esp);
+constexpr std::uint16_t port_ike = 500;  // and crypto::udp_port, with ESP (RFC 3948)
 
 /// Groups that no router forwards (RFC 5771 section 4, RFC 4291 section 2.7).
 constexpr lib::Prefix link_groups4{{lib::Family::ipv4, {224}}, 24};
@@ -39,9 +37,9 @@ bool is_unspecified(const lib::IpAddress& address) {
 }
 
 std::optional<lib::Family> family_of(std::uint16_t type) {
-    return type == type_ipv4   ? std::optional{lib::Family::ipv4}
-           : type == type_ipv6 ? std::optional{lib::Family::ipv6}
-                               : std::nullopt;
+    return type == match::type_ipv4   ? std::optional{lib::Family::ipv4}
+           : type == match::type_ipv6 ? std::optional{lib::Family::ipv6}
+                                      : std::nullopt;
 }
 
 lib::IpAddress address_at(lib::Family family, const std::uint8_t* place) {
@@ -135,11 +133,12 @@ bool PacketRules::is_local_end(const lib::IpAddress& address) const {
 /// The tunnel whose two ends speak IKE with one another in this packet: it sets up what everything else is
 /// sealed with.
 std::optional<std::uint16_t> PacketRules::ike_tunnel(const Packet& packet, bool arriving) const {
-    if (packet.protocol != protocol_udp || packet.fragment || packet.payload.size() < udp_size) {
+    if (packet.protocol != protocol_udp || packet.fragment ||
+        packet.payload.size() < crypto::udp_header_size) {
         return std::nullopt;
     }
     const auto port = load_big_endian<std::uint16_t>(packet.payload.data() + 2);
-    if (port != port_ike && port != port_nat_traversal) {
+    if (port != port_ike && port != crypto::udp_port) {
         return std::nullopt;
     }
     const lib::IpAddress& local = arriving ? packet.dest : packet.source;
@@ -189,10 +188,11 @@ Arrival PacketRules::arriving_packet(const Packet& packet) const {
         // ESP in UDP: not the four zero bytes that IKE starts with there, nor a keepalive of one byte.
         const bool nat_traversal =
             packet.protocol == protocol_udp && !packet.fragment &&
-            packet.payload.size() >= udp_size + crypto::esp_header_size &&
-            load_big_endian<std::uint16_t>(packet.payload.data() + 2) == port_nat_traversal;
-        if (nat_traversal && load_big_endian<std::uint32_t>(packet.payload.data() + udp_size) != 0) {
-            return esp_at(udp_size);
+            packet.payload.size() >= crypto::udp_header_size + crypto::esp_header_size &&
+            load_big_endian<std::uint16_t>(packet.payload.data() + 2) == crypto::udp_port;
+        if (nat_traversal &&
+            load_big_endian<std::uint32_t>(packet.payload.data() + crypto::udp_header_size) != 0) {
+            return esp_at(crypto::udp_header_size);
         }
     }
     if (!is_own(packet.dest) && !is_link_scope(packet.dest)) {

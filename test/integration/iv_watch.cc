@@ -10,16 +10,15 @@
 // section 3.1, RFC 7634 section 2): it stands behind SPI and sequence number, which is its low half.
 // `repeats` are the first few; `dropped` is what the kernel had no room for: these frames were not looked at.
 #include "test/integration/iv_ledger.h"
+#include "test/integration/line_commands.h"
 #include "test/integration/packet_ring.h"
 
 #include <nlohmann/json.hpp>
 
 #include <array>
-#include <cstdio>
 #include <endian.h>
 #include <map>
 #include <poll.h>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -54,7 +53,7 @@ class Watch {
 
     void run() {
         const auto take = [this](Bytes frame, std::size_t size) { this->take(frame, size); };
-        while (!ended_) {
+        while (!commands_.ended()) {
             bool idle = true;
             for (unsigned i = 0; i < blocks_at_once && ring_.take_block(take); ++i) {
                 idle = false;
@@ -119,11 +118,6 @@ class Watch {
                 {"sas", std::move(sas)}};
     }
 
-    static void tell(const json& answer) {
-        fmt::print("{}\n", answer.dump());
-        std::fflush(stdout);
-    }
-
     void wait(bool idle) {
         std::array<pollfd, 2> inputs{{{STDIN_FILENO, POLLIN, 0}, {ring_.fd(), POLLIN, 0}}};
         const int ready = poll(inputs.data(), inputs.size(), !idle ? 0 : settling_ ? mark_patience : -1);
@@ -131,18 +125,7 @@ class Watch {
             send_mark();
         }
         if (inputs[0].revents != 0) {
-            read_commands();
-        }
-    }
-
-    void read_commands() {
-        std::array<char, 4096> part;
-        const ssize_t size = read(STDIN_FILENO, part.data(), part.size());
-        ended_ = size <= 0;
-        text_.append(part.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-        for (auto end = text_.find('\n'); end != std::string::npos; end = text_.find('\n')) {
-            obey(json::parse(text_.substr(0, end)).at("do"));
-            text_.erase(0, end + 1);
+            commands_.read(0, [this](const json&, const std::string& what) { obey(what); });
         }
     }
 
@@ -180,9 +163,8 @@ class Watch {
     std::string wrong_;
     std::uint64_t mark_ = 0;
     std::uint64_t mark_seen_ = 0;
-    std::string text_;
+    LineCommands commands_;
     bool settling_ = false;
-    bool ended_ = false;
 };
 
 }  // namespace

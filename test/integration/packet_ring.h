@@ -2,12 +2,13 @@
 // iv_watch.cc.
 #pragma once
 
+#include "test/integration/line_commands.h"
+
 #include <fmt/format.h>
 
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
@@ -19,11 +20,6 @@
 #include <sys/socket.h>
 
 namespace flowtap::test {
-
-[[noreturn]] inline void die(const std::string& why) {
-    fmt::print(stderr, "iv-watch: {}\n", why);
-    std::exit(2);
-}
 
 inline sockaddr_ll address_of(const std::string& interface) {
     sockaddr_ll address{};

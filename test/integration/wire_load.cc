@@ -16,19 +16,16 @@
 // kernel's clock: how long this program is off its core meanwhile is not in it. What has not come when a
 // later one comes is lost: a wire of one worker keeps the order. After a drain the last frame sent has come,
 // since another is sent while none does.
+#include "test/integration/line_commands.h"
 #include "test/integration/wire_way.h"
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <arpa/inet.h>
 #include <array>
 #include <cstdint>
-#include <cstdio>
-#include <poll.h>
 #include <string>
-#include <unistd.h>
 
 namespace flowtap::test {
 namespace {
@@ -44,7 +41,7 @@ class Load {
     Load(int a, int b) : ways_{Way(0, a, b), Way(1, b, a)} {}
 
     void run() {
-        for (std::uint64_t round = 0; !ended_; ++round) {
+        for (std::uint64_t round = 0; !commands_.ended(); ++round) {
             bool idle = !send_due();
             for (Way& way : ways_) {
                 for (unsigned bursts = 0; bursts < 8 && way.receive(); ++bursts) {
@@ -58,7 +55,8 @@ class Load {
             if (idle || round % 16 == 0) {
                 // While there is something to send, this keeps its core: a machine with much to do would not
                 // give it back in time.
-                read_commands(pps_ == 0 && !draining_ ? -1 : 0);
+                commands_.read(pps_ == 0 && !draining_ ? -1 : 0,
+                               [this](const json& command, const std::string& what) { obey(command, what); });
             }
         }
     }
@@ -96,29 +94,7 @@ class Load {
                 {"latency", std::max(ways_[0].take_latency(), ways_[1].take_latency())}};
     }
 
-    static void tell(const json& answer) {
-        fmt::print("{}\n", answer.dump());
-        std::fflush(stdout);
-    }
-
-    /// Waits for one so many milliseconds; -1: until there is one.
-    void read_commands(int patience) {
-        pollfd input{STDIN_FILENO, POLLIN, 0};
-        if (poll(&input, 1, patience) <= 0) {
-            return;
-        }
-        std::array<char, 4096> part;
-        const ssize_t size = read(STDIN_FILENO, part.data(), part.size());
-        ended_ = size <= 0;
-        text_.append(part.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-        for (auto end = text_.find('\n'); end != std::string::npos; end = text_.find('\n')) {
-            obey(json::parse(text_.substr(0, end)));
-            text_.erase(0, end + 1);
-        }
-    }
-
-    void obey(const json& command) {
-        const std::string what = command.at("do");
+    void obey(const json& command, const std::string& what) {
         if (what == "drain") {
             draining_ = true;
             pps_ = 0;
@@ -147,9 +123,8 @@ class Load {
     std::uint64_t last_ = 0;  ///< until then frames have been sent
     std::uint64_t paced_at_ = 0;
     std::uint64_t paced_from_ = 0;
-    std::string text_;
+    LineCommands commands_;
     bool draining_ = false;
-    bool ended_ = false;
 };
 
 }  // namespace

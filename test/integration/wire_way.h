@@ -2,6 +2,8 @@
 // with what was sent, by sockets of the kernel. Of wire_load.cc.
 #pragma once
 
+#include "test/integration/line_commands.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,7 +11,6 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <deque>
@@ -31,11 +32,6 @@ using Frame = std::array<std::uint8_t, frame_size>;
 inline constexpr std::uint32_t bystanders = 10U << 24 | 200U << 16;
 inline constexpr std::uint32_t peer = 192U << 24 | 2U << 8 | 1U;
 inline constexpr std::uint64_t second = 1'000'000'000;
-[[noreturn]] inline void die(const std::string& why) {
-    fmt::print(stderr, "wire-load: {}\n", why);
-    std::exit(2);
-}
-
 inline std::uint64_t nanoseconds(const timespec& time) {
     return static_cast<std::uint64_t>(time.tv_sec) * second + static_cast<std::uint64_t>(time.tv_nsec);
 }
